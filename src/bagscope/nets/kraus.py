@@ -1,0 +1,88 @@
+"""The fully convolutional network of Kraus, Ba and Frey: images in, one class map per class out."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from bagscope.ops.geometry import Grid, Layer, grid_of
+
+# (kind, kernel, output channels): layout of Kraus et al. 2016, figure 1; every pooling has stride 2.
+TRUNK = (
+    ("average", 3, 0),
+    ("convolution", 3, 32),
+    ("convolution", 3, 64),
+    ("maximum", 3, 0),
+    ("convolution", 5, 64),
+    ("maximum", 3, 0),
+    ("convolution", 3, 128),
+    ("maximum", 3, 0),
+    ("convolution", 3, 128),
+    ("maximum", 3, 0),
+    ("convolution", 1, 1000),
+)
+
+
+class RectifiedReLU(nn.ReLU):
+    """The network's own activation, a module of its own so that maps can change how it looks back."""
+
+
+class KrausNet(nn.Module):
+    """Class maps (S, K, h, w) of logits from images (S, C, H, W).
+
+    Convolutions pad with zeros and keep the size; the five poolings halve it without padding. An
+    element of the class map lies every 32 pixels and sees 135; 63 to 94 pixels give one element.
+
+    Parameters
+    ----------
+    channels, classes : C and K.
+    batch_norm : normalise after each hidden convolution (removes the plateau of the plain recipe).
+    dropout_pool, dropout_last : share of dropped features after each max pooling and before the last
+        convolution; Kraus et al. used .2 and .5.
+    bias : start of the last layer's bias; about the logit of the learned share, so that bags start near
+        the middle of the pooling's rise.
+
+    Source: Kraus, Ba and Frey, Bioinformatics 32 (2016) i52, section 2.2 and figure 1.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        batch_norm: bool = True,
+        dropout_pool: float = 0.0,
+        dropout_last: float = 0.0,
+        bias: float = -3.0,
+    ):
+        super().__init__()
+        layers: list[nn.Module] = []
+        shape: list[Layer] = []
+        width = channels
+        for kind, kernel, wide in TRUNK:
+            if kind == "convolution":
+                layers.append(nn.Conv2d(width, wide, kernel, padding=kernel // 2, bias=not batch_norm))
+                layers += [nn.BatchNorm2d(wide)] if batch_norm else []
+                layers.append(RectifiedReLU())
+                shape.append(Layer(kernel, 1, kernel // 2))
+                width = wide
+            else:
+                layers.append(nn.AvgPool2d(kernel, 2) if kind == "average" else nn.MaxPool2d(kernel, 2))
+                layers += [nn.Dropout(dropout_pool)] if dropout_pool and kind == "maximum" else []
+                shape.append(Layer(kernel, 2))
+        layers += [nn.Dropout(dropout_last)] if dropout_last else []
+        self.trunk = nn.Sequential(*layers)
+        self.classifier = nn.Conv2d(width, classes, 1)
+        self.grid: Grid = grid_of(shape)
+        self._start(bias)
+
+    def _start(self, bias: float) -> None:
+        for module in self.trunk:
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.constant_(self.classifier.bias, bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (S, C, H, W), float, background at 0, to logits (S, K, h, w)."""
+        return self.classifier(self.trunk(images))

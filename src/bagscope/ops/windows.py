@@ -1,0 +1,79 @@
+"""Cutting and rescaling: any window of the rescaled image, the same whether cut before or after."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def scaled_length(n: int, scale: float) -> int:
+    """Pixels of an axis of n pixels after rescaling; at least 1."""
+    return max(1, round(n * scale))
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Linear interpolation along one axis: output i = sum over t of weights[t, i] * input[index[t, i]]."""
+
+    index: Tensor
+    weights: Tensor
+
+
+def taps(n: int, scale: float, start: int, stop: int) -> tuple[Taps, int, int]:
+    """Weights that make outputs [start, stop) of an axis of n inputs rescaled by `scale`.
+
+    A triangle filter with half-width max(1, 1 / scale) input pixels: bilinear when enlarging,
+    free of aliases when shrinking. Positions are those of the whole axis, so that windows stitch
+    without a seam. Beyond the ends the last pixel is repeated.
+
+    Returns
+    -------
+    taps : indices relative to the first input needed.
+    low, high : the inputs needed, [low, high) within [0, n).
+    """
+    centre = (torch.arange(start, stop, dtype=torch.float64) + 0.5) / scale - 0.5
+    half = max(1.0, 1.0 / scale)
+    count = math.ceil(2 * half)
+    nearest = torch.floor(centre - half).long() + 1
+    index = nearest[None] + torch.arange(count)[:, None]
+    weights = (1 - (index - centre).abs() / half).clamp(min=0)
+    index = index.clamp(0, n - 1)
+    low, high = int(index.min()), int(index.max()) + 1
+    return Taps(index - low, (weights / weights.sum(0)).float()), low, high
+
+
+def interpolate(pixels: Tensor, rows: Taps, columns: Taps) -> Tensor:
+    """Apply row and column weights: (C, h, w) float -> (C, H, W) float."""
+    index, weights = rows.index.to(pixels.device), rows.weights.to(pixels.device)
+    tall = sum(pixels[:, i] * w[:, None] for i, w in zip(index, weights, strict=True))
+    index, weights = columns.index.to(pixels.device), columns.weights.to(pixels.device)
+    return sum(tall[:, :, i] * w for i, w in zip(index, weights, strict=True))
+
+
+def rescale(pixels: Tensor, scale: float) -> Tensor:
+    """Rescale a whole image (C, H, W) by `scale`; scale 1 gives the image back."""
+    if scale == 1:
+        return pixels
+    axes = []
+    for n in pixels.shape[1:]:
+        axes.append(taps(n, scale, 0, scaled_length(n, scale))[0])
+    return interpolate(pixels, *axes)
+
+
+def to_image(position: float, scale: float) -> float:
+    """Return the image coordinate (pixel centres at whole numbers) of a coordinate in the rescaled image."""
+    return (position + 0.5) / scale - 0.5
+
+
+def to_scaled(position: float, scale: float) -> float:
+    """Return the coordinate in the rescaled image of a coordinate in the image."""
+    return (position + 0.5) * scale - 0.5
+
+
+def dihedral(x: Tensor, code: int) -> Tensor:
+    """One of the 8 turns and mirrorings of the square, acting on the last two axes; 0 changes nothing."""
+    x = torch.rot90(x, code % 4, (-2, -1))
+    return x.flip(-1) if code >= 4 else x

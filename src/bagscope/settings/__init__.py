@@ -1,0 +1,1 @@
+"""What a person may choose, checked before any work: no torch and no pandas in this room."""

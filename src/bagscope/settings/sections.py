@@ -1,0 +1,129 @@
+"""Which choices there are: one frozen class per stage, every default stated once, here."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """The choices of one stage; unknown keys are refused, values never change once checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableSection(Section):
+    """How the screen table is read."""
+
+    root: str = Field("", description="folder the image paths are relative to; default: the table's own")
+    label_level: Literal["well", "image"] = Field("well", description="one label per well, or per image")
+    allow_outside: bool = Field(False, description="allow relative paths that leave the folder")
+    well_free_text: bool = Field(False, description="take well names as they are")
+    force: bool = Field(False, description="train although the file type alone tells the class")
+
+
+class ImagesSection(Section):
+    """How image files become arrays."""
+
+    channels: tuple[str, ...] = Field((), description="channels to use, by name, in this order")
+    page: int | None = Field(None, ge=0, description="page of a stack, from 0")
+    z: int | Literal["max", "mid"] | None = Field(None, description="plane of a z-stack: number, max or mid")
+    t: int | None = Field(None, ge=0, description="time point, from 0")
+    level: int = Field(0, ge=0, description="level of a pyramid, 0 = full resolution")
+    gray: bool = Field(False, description="take an RGB image for one grey channel")
+    alpha: Literal["refuse", "drop"] = Field("refuse", description="what to do with a varying alpha channel")
+    nan: Literal["refuse", "mask"] = Field("refuse", description="mask: fill NaN and infinity with the median")
+    sparse_as_zero: bool = Field(False, description="read tiles that a sparse TIFF leaves out as zeros")
+    pad: Literal["none", "reflect", "zero"] = Field("none", description="enlarge images that are too small")
+    max_gb: float = Field(0, ge=0, description="largest decoded image; 0 = a quarter of the free memory")
+    pixel_um: float = Field(0, ge=0, description="micrometres per pixel; 0 = as the files say")
+
+
+def _diameter(text: str) -> str:
+    if text in ("auto", "off") or re.fullmatch(r"\d+(\.\d+)?\s*(px|um|µm|μm)?", text):
+        return text
+    message = f"'{text}' is no cell diameter: give pixels (40), micrometres (20um), auto or off"
+    raise ValueError(message)
+
+
+class ScaleSection(Section):
+    """How large a cell is in the network's eyes."""
+
+    cell_diameter: Annotated[str, AfterValidator(_diameter)] = Field(
+        "auto", description="diameter of a cell: 40 (pixels), 20um, auto (estimated) or off (no rescaling)"
+    )
+    target_px: Positive = Field(56, description="diameter of a cell after rescaling, in pixels")
+
+
+class SplitSection(Section):
+    """Which rows train, which watch."""
+
+    by: str = Field("", description="column whose groups are never cut: plate, or a column of your own")
+    validation: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="share of groups kept for validation")
+    folds: Annotated[int, Field(ge=0)] = Field(0, description="cross-fitted scores from this many folds; 0 = none")
+
+
+class NetworkSection(Section):
+    """The network that turns images into class maps."""
+
+    name: str = Field("kraus", description="network by name")
+    batch_norm: bool = Field(True, description="normalise after each hidden convolution")
+    dropout_pool: Annotated[float, Field(ge=0, lt=1)] = Field(0, description="dropout after each max pooling")
+    dropout_last: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="dropout before the last layer")
+    bias: float = Field(-3, description="start of the class maps' logits")
+
+
+class PoolingSection(Section):
+    """From a map's elements to one probability per class."""
+
+    name: str = Field("noisy_and", description="noisy_and, noisy_or, isr, gm, lse, mean or max")
+    a: Positive = Field(10, description="noisy_and: steepness")
+    b: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="noisy_and: share at the middle, at the start")
+    r: Positive = Field(1, description="gm, lse: sharpness")
+
+
+class AugmentSection(Section):
+    """What a crop may look like without changing its label."""
+
+    dihedral: bool = Field(True, description="turns by 90 degrees and mirrorings")
+    gain: float = Field(0.35, ge=0, description="sd of the logarithm of each channel's gain")
+    scale: float = Field(0.2, ge=0, lt=1, description="half-range of the logarithm of the scale")
+    background: Share = Field(0.2, description="share of crops made of background alone, labelled none")
+
+
+class TrainingSection(Section):
+    """The optimiser's run."""
+
+    steps: Count = Field(120, description="optimiser steps")
+    batch: Annotated[int, Field(ge=2)] = Field(16, description="crops per step")
+    crop: Count = Field(191, description="edge of a crop in rescaled pixels; smaller images are taken whole")
+    rate: Positive = Field(5e-3, description="highest learning rate of the one-cycle schedule")
+    threshold_rate: Positive = Field(10, description="learning rate of the pooling's b, times the others'")
+    clip: Positive = Field(10, description="largest norm of the gradient")
+    check_every: Count = Field(20, description="steps between looks at the validation part")
+    patience: Count = Field(4, description="looks without improvement before training stops early")
+    save_every: Count = Field(20, description="steps between states that --resume can go on from")
+
+
+class CallsSection(Section):
+    """From scores to calls."""
+
+    threshold: Share = Field(0.5, description="mil_probability from which a class counts as present")
+    confidence: Share = Field(0.6, description="probability below which a call is unsure")
+
+
+class ComputeSection(Section):
+    """Where and how the work is done; changes no result beyond rounding."""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0 = all")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    io_timeout: Positive = Field(120, description="seconds that reading one image may take")
+    tile: Annotated[int, Field(ge=1)] = Field(64, description="class-map elements per side of a tile when scoring")
+    max_failures: Share = Field(0.5, description="share of failing rows above which scoring stops")

@@ -1,0 +1,1 @@
+"""Whole images with one label each, as bags of class-map elements."""
