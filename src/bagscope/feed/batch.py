@@ -1,0 +1,32 @@
+"""What every task hands to its network: samples gathered into bags, with what is known of each bag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples, bag after bag.
+
+    x : what the network eats, samples first.
+    lengths : (B,) samples per bag, adding up to the samples of x.
+    target : (B, K) what is known of each bag.
+    rows : (B,) the bags' row ids; -1 for a bag that no row stands for.
+    """
+
+    x: Tensor
+    lengths: Tensor
+    target: Tensor
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Numbers on their way home: one row id and one line of values per bag."""
+
+    rows: np.ndarray
+    values: dict[str, np.ndarray]

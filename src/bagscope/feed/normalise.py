@@ -1,0 +1,84 @@
+"""What is measured on the training images before training: intensities, blank patches, cell size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from skimage.filters import threshold_otsu
+
+from bagscope.feed.cache import PixelStore
+from bagscope.feed.orders import chance
+from bagscope.ops import diameter, intensity
+
+VALUES_PER_IMAGE = 20_000
+IMAGES_FOR_SIZE = 16
+LARGEST_LOOK = 1024
+BLANK_TILE = 24
+MOST_BLANK_TILES = 512
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the training images say: normalisation, (T, C, t, t) blank patches, blob diameters per channel in px."""
+
+    intensity: intensity.Intensity
+    blank: np.ndarray
+    blobs: tuple[float, ...]
+
+
+def measure(store: PixelStore, seed: int) -> Measured:
+    """Read every training image once and measure.
+
+    Blank patches are tiles in which the 98 % quantile of every channel stays below half of what
+    Otsu's threshold calls foreground.
+    """
+    samples: list[np.ndarray] = []
+    looks: list[np.ndarray] = []
+    chosen = set(chance(seed, 101).permutation(len(store))[:IMAGES_FOR_SIZE].tolist())
+    for i in range(len(store)):
+        pixels = _centre(store, i)
+        samples.append(_sample(pixels, chance(seed, 102, i)))
+        if i in chosen:
+            looks.append(pixels)
+    values = np.concatenate(samples, 1)
+    learned = intensity.learn(list(values))
+    blobs = tuple(diameter.blob_diameter([p[c] for p in looks]) for c in range(values.shape[0]))
+    limits = [0.5 * float(threshold_otsu(v)) for v in _normalised(values[:, :, None], learned)[:, :, 0]]
+    return Measured(learned, _blank_tiles(looks, learned, limits, chance(seed, 103)), blobs)
+
+
+def _centre(store: PixelStore, i: int) -> np.ndarray:
+    _, h, w = store.shapes[i]
+    if store.held or max(h, w) <= LARGEST_LOOK:
+        pixels = store.whole(i)
+        top, left = max(0, (h - LARGEST_LOOK) // 2), max(0, (w - LARGEST_LOOK) // 2)
+        return pixels[:, top : top + LARGEST_LOOK, left : left + LARGEST_LOOK]
+    top, left = max(0, (h - LARGEST_LOOK) // 2), max(0, (w - LARGEST_LOOK) // 2)
+    return store.window(i, top, min(h, top + LARGEST_LOOK), left, min(w, left + LARGEST_LOOK))
+
+
+def _sample(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    flat = pixels.reshape(pixels.shape[0], -1)
+    return flat[:, rng.integers(0, flat.shape[1], VALUES_PER_IMAGE)].astype(np.float64)
+
+
+def _normalised(pixels: np.ndarray, learned: intensity.Intensity) -> np.ndarray:
+    return intensity.apply(torch.from_numpy(np.ascontiguousarray(pixels, np.float32)), learned).numpy()
+
+
+def _blank_tiles(
+    looks: list[np.ndarray], learned: intensity.Intensity, limits: list[float], rng: np.random.Generator
+) -> np.ndarray:
+    found = []
+    for pixels in looks:
+        c, h, w = (n // BLANK_TILE * BLANK_TILE if k else n for k, n in enumerate(pixels.shape))
+        if not h or not w:
+            continue
+        tiles = pixels[:, :h, :w].reshape(c, h // BLANK_TILE, BLANK_TILE, w // BLANK_TILE, BLANK_TILE)
+        tiles = tiles.transpose(1, 3, 0, 2, 4).reshape(-1, c, BLANK_TILE, BLANK_TILE)
+        high = np.quantile(_normalised(tiles, learned).reshape(len(tiles), c, -1), 0.98, axis=2)
+        found.append(tiles[(high < limits).all(1)])
+    blank = np.concatenate(found) if found else np.empty((0, len(limits), BLANK_TILE, BLANK_TILE), np.float32)
+    return blank[rng.permutation(len(blank))[:MOST_BLANK_TILES]]

@@ -1,0 +1,52 @@
+"""A whole model for images: class maps, a pooling that makes bags of them, and a last layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+HEAD_START = 8.0
+
+
+class BagNet(nn.Module):
+    """Images to class maps, maps to bag log-odds, log-odds to the last layer's logits.
+
+    Parameters
+    ----------
+    body : maps (S, C, H, W) to logits (S, K, h, w); has a `grid`.
+    pooling : maps instance logits (N, K) and lengths (B,) to log-odds (B, K).
+    classes : K.
+    none_output : whether the last layer has an output of its own for `none`.
+
+    Source: Kraus, Ba and Frey 2016, figure 1.
+    """
+
+    def __init__(self, body: nn.Module, pooling: nn.Module, classes: int, none_output: bool):
+        super().__init__()
+        self.body = body
+        self.pooling = pooling
+        self.head = nn.Linear(classes, classes + none_output)
+        # A scaled identity: with a random start the last layer lags far behind the bags it reads.
+        with torch.no_grad():
+            self.head.weight.zero_()
+            self.head.weight[:classes].copy_(HEAD_START * torch.eye(classes))
+            self.head.bias.zero_()
+            if none_output:
+                self.head.bias[:classes].fill_(-HEAD_START / 2)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Map images (S, C, H, W) to logits (S, K, h, w)."""
+        return self.body(images)
+
+    def judge(self, logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Map instances (N, K), bag after bag, to log-odds (B, K) and the last layer's logits (B, K or K + 1)."""
+        with torch.autocast(logits.device.type, enabled=False):
+            log_odds = self.pooling(logits.float(), lengths)
+            return log_odds, self.head(torch.sigmoid(log_odds))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge images, each a bag of its own class map's elements."""
+        maps = self.maps(images)
+        size, classes, h, w = maps.shape
+        logits = maps.permute(0, 2, 3, 1).reshape(-1, classes)
+        return self.judge(logits, torch.full((size,), h * w, device=maps.device))

@@ -1,0 +1,262 @@
+"""The one training loop: any task, resumable at any step, with the same result as if never stopped."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from bagscope.errors import Interrupted, TrainingError
+from bagscope.feed.batch import Batch
+from bagscope.run import states
+from bagscope.run.events import Events
+from bagscope.settings.sections import TrainingSection
+from bagscope.tasks.task import Task
+
+
+@dataclass
+class Progress:
+    """All of a run that is not in the network or the optimiser."""
+
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_loss: float = math.inf
+    best_step: int = -1
+    best_weights: dict[str, Tensor] | None = None
+    looks_without_gain: int = 0
+    stopped_early: bool = False
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished run: its network in evaluation mode, history, and the step whose weights were kept."""
+
+    network: torch.nn.Module
+    history: list[dict[str, float]]
+    kept_step: int
+    stopped_early: bool
+
+
+def fit(
+    task: Task,
+    training: TrainingSection,
+    seed: int,
+    device: torch.device,
+    bf16: bool,
+    folder: Path,
+    fingerprint: str,
+    resume: bool,
+    events: Events,
+) -> Fitted:
+    """Train a task's network.
+
+    Parameters
+    ----------
+    folder : where states for a later resume go.
+    fingerprint : of everything that decides the result; a state with another one is refused.
+    resume : go on from the newest whole state in `folder`, if there is one.
+
+    Raises
+    ------
+    TrainingError : the loss is no finite number. Interrupted : asked to stop; the state is saved.
+    """
+    network = task.network().to(device, memory_format=torch.channels_last)
+    loop = _Loop(task, network, training, seed, folder, fingerprint, events)
+    if resume:
+        loop.restore(states.newest(folder, fingerprint, events))
+    if loop.done.step < training.steps and not loop.done.stopped_early:
+        with _quiet(), _asked_to_stop(loop):
+            _trainer(device, bf16, training, training.steps - loop.done.step).fit(
+                loop, train_dataloaders=_Steps(task, loop.done.step)
+            )
+        if loop.interrupted:
+            loop.save()
+            cause = f"interrupted after step {loop.done.step} of {training.steps}"
+            raise Interrupted(cause, "Run the same command with --resume to go on.")
+    done = loop.done
+    if done.best_weights is not None:
+        network.load_state_dict(done.best_weights)
+    kept = done.best_step if done.best_weights is not None else done.step
+    return Fitted(network.eval(), done.history, kept, done.stopped_early)
+
+
+class _Steps:
+    """The training batches from a step on, as an iterable that Lightning accepts."""
+
+    def __init__(self, task: Task, first_step: int):
+        self.task, self.first_step = task, first_step
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.task.feed("train", self.first_step))
+
+
+class _Loop(lightning.LightningModule):
+    def __init__(
+        self,
+        task: Task,
+        network: torch.nn.Module,
+        training: TrainingSection,
+        seed: int,
+        folder: Path,
+        fingerprint: str,
+        events: Events,
+    ):
+        super().__init__()
+        self.network = network
+        self.task_, self.training_, self.seed = task, training, seed
+        self.folder, self.fingerprint, self.events = folder, fingerprint, events
+        self.done = Progress()
+        self.interrupted = False
+        self._terms: dict[str, float] = {}
+        self._optimiser, self._schedule = self._make_optimiser()
+        self._watch = list(task.feed("validation"))
+
+    def _make_optimiser(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        groups = self.task_.rate_groups(self.network)
+        rates = [self.training_.rate * factor for _, factor in groups]
+        optimiser = torch.optim.Adam([{"params": p} for p, _ in groups], lr=self.training_.rate, betas=(0.9, 0.99))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=self.training_.steps + 1)
+        return optimiser, schedule
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        return {"optimizer": self._optimiser, "lr_scheduler": {"scheduler": self._schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch  # the feed builds it there
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # Chance inside the network (dropout) depends on the step alone, so that a resumed run meets the same.
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, 4, self.done.step]).generate_state(1)[0]))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        terms = self.task_.losses(self.network, batch)
+        total = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(total):
+            rows = sorted({int(r) for r in batch.rows if r >= 0})
+            cause = f"the loss is {total.item()} at step {self.done.step + 1} (training rows {rows})"
+            fix = "Lower --set training.rate, or look at these rows' pixels; the last good state is kept."
+            raise TrainingError(cause, fix, code="non_finite_loss")
+        self._terms = {"loss": total.item(), **{name: t.item() for name, t in terms.items()}}
+        return total
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        done = self.done
+        done.step += 1
+        row = {"step": float(done.step), "rate": self._optimiser.param_groups[0]["lr"], **self._terms}
+        if self._watch and (done.step % self.training_.check_every == 0 or done.step == self.training_.steps):
+            row["validation_loss"] = self._look()
+        done.history.append(row)
+        self.events.progress("training", done.step, self.training_.steps, f"loss {row['loss']:.3f}")
+        if done.step % self.training_.save_every == 0 or done.stopped_early:
+            self.save()
+        if self.interrupted or done.stopped_early:
+            self.trainer.should_stop = True
+
+    @torch.no_grad()
+    def _look(self) -> float:
+        self.network.eval()
+        bags = sum(len(b.lengths) for b in self._watch)
+        loss = sum(
+            float(sum(t.item() for t in self.task_.losses(self.network, b).values())) * len(b.lengths)
+            for b in self._watch
+        )
+        self.network.train()
+        loss /= bags
+        done = self.done
+        if loss <= done.best_loss:  # never true of NaN
+            done.best_loss, done.best_step, done.looks_without_gain = loss, done.step, 0
+            done.best_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        else:
+            done.looks_without_gain += 1
+            done.stopped_early = done.looks_without_gain >= self.training_.patience
+        return loss
+
+    def save(self) -> None:
+        states.save(
+            self.folder,
+            {
+                "fingerprint": self.fingerprint,
+                "progress": vars(self.done),
+                "network": self.network.state_dict(),
+                "optimiser": self._optimiser.state_dict(),
+                "schedule": self._schedule.state_dict(),
+            },
+            self.done.step,
+        )
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        if state is None:
+            return
+        self.done = Progress(**state["progress"])
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        self.events.say(f"going on after step {self.done.step} of {self.training_.steps}")
+
+
+def _trainer(device: torch.device, bf16: bool, training: TrainingSection, steps: int) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        precision="bf16-mixed" if bf16 else "32-true",
+        max_steps=steps,
+        max_epochs=1,
+        gradient_clip_val=training.clip,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's remarks are about its own files and workers, which a user of bagscope cannot change."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        warnings.filterwarnings("ignore", message=r".*(treespec|LeafSpec|lr_scheduler\.step).*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+@contextmanager
+def _asked_to_stop(loop: _Loop) -> Iterator[None]:
+    """The first SIGINT or SIGTERM sets a flag that the loop reads after the step; the second acts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: Any) -> None:
+        if loop.interrupted:
+            raise KeyboardInterrupt
+        loop.interrupted = True
+
+    def install() -> None:
+        for number in before:
+            signal.signal(number, stop)
+
+    loop.on_train_start = install  # type: ignore[method-assign]  # after Lightning has put in its own
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,109 @@
+"""A model on disk: weights as safetensors, all else as checked JSON; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from bagscope import __version__
+from bagscope.errors import ModelError
+from bagscope.files.writer import read_json, write_atomic, write_json
+from bagscope.nets.bagnet import BagNet
+from bagscope.tasks.card import FORMAT_VERSION, ModelCard
+from bagscope.tasks.images.task import build_network
+
+WEIGHTS = "model.safetensors"
+CARD = "model.json"
+LARGEST_CARD = 20_000_000
+LARGEST_HEADER = 100_000_000
+
+
+def save_model(folder: Path, network: BagNet, card: ModelCard) -> ModelCard:
+    """Write weights, then the card that names their hash; without its card a model does not exist."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    payload = save_tensors(tensors, {"format": "bagscope"})
+    card = card.model_copy(update={"weights_sha256": hashlib.sha256(payload).hexdigest()})
+    write_atomic(folder / WEIGHTS, payload)
+    write_json(folder / CARD, json.loads(card.model_dump_json()))
+    return card
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Read and check a model's card.
+
+    Raises
+    ------
+    ModelError : no model there, a newer format, or a card that does not fit the schema.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        cause = "no model.json there" if folder.is_dir() else "no such folder"
+        fix = "Give the folder that `bagscope train ... -o MODEL` made; unfinished training: add --resume."
+        raise ModelError(cause, fix, code="no_model", file=folder)
+    raw = read_json(path, LARGEST_CARD)
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        maker = raw.get("created", {}).get("bagscope", "a newer version")
+        cause = f"made by bagscope {maker} (format {version}); this is {__version__} (format {FORMAT_VERSION})"
+        raise ModelError(cause, "Update bagscope.", code="newer_format", file=path)
+    try:
+        return ModelCard.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise ModelError(cause, "The card was changed or damaged; train again.", code="bad_card", file=path) from None
+
+
+def load_model(folder: Path, device: torch.device) -> tuple[BagNet, ModelCard]:
+    """Read a model and put it on a device, in evaluation mode.
+
+    Raises
+    ------
+    ModelError : damaged, foreign, or weights that do not fit the card.
+    """
+    card = load_card(folder)
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ModelError("the weights are missing", "Copy the whole folder.", code="no_weights", file=path)
+    payload = path.read_bytes()
+    _refuse_foreign(payload, path)
+    if hashlib.sha256(payload).hexdigest() != card.weights_sha256:
+        raise ModelError("the file is damaged (hash)", "Copy it again, or train again.", code="damaged", file=path)
+    try:
+        tensors = load_tensors(payload)
+    except SafetensorError as error:
+        raise ModelError(f"no safetensors file: {error}", "Train again.", code="damaged", file=path) from None
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(card)
+    _refuse_misfit(network, tensors, path)
+    network.load_state_dict(tensors)
+    return network.to(device, memory_format=torch.channels_last).eval(), card
+
+
+def _refuse_foreign(payload: bytes, path: Path) -> None:
+    if payload[:2] == b"PK" or payload[:1] == b"\x80":
+        cause = "a zip or pickle, not a bagscope model"
+        raise ModelError(cause, "Use a folder that `bagscope train` made.", code="pickle", file=path)
+    length = struct.unpack("<Q", payload[:8])[0] if len(payload) >= 8 else -1
+    if not 0 < length <= min(LARGEST_HEADER, len(payload) - 8):
+        raise ModelError("no safetensors file (header)", "Copy it again, or train again.", code="damaged", file=path)
+
+
+def _refuse_misfit(network: BagNet, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    wanted = {k: tuple(v.shape) for k, v in network.state_dict().items()}
+    there = {k: tuple(v.shape) for k, v in tensors.items()}
+    if wanted != there:
+        names = sorted(k for k in wanted.keys() | there.keys() if wanted.get(k) != there.get(k))[:5]
+        cause = f"weights do not fit the card: {', '.join(names)}"
+        raise ModelError(cause, "Keep weights and card of one model together.", code="misfit", file=path)
+    bad = [k for k, v in tensors.items() if v.is_floating_point() and not torch.isfinite(v).all()]
+    if bad:
+        raise ModelError(f"weights that are no numbers: {bad[0]}", "Train again.", code="nan_weights", file=path)

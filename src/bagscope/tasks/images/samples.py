@@ -1,0 +1,133 @@
+"""Which crops a training step sees, and how a crop's pixels become the network's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bagscope.feed.augment import Augmentation, Change, draw
+from bagscope.feed.batch import Batch
+from bagscope.feed.cache import PixelStore
+from bagscope.feed.orders import balanced, chance
+from bagscope.ops import intensity, windows
+
+FLAT_BACKGROUNDS = 0.3
+
+
+@dataclass(frozen=True)
+class CropPlan:
+    """What a run's crops have in common.
+
+    crop : edge in rescaled pixels. scale : rescaled over original pixels. background : share of crops
+    without cells. blank : (T, C, t, t) patches without cells, in original pixels, possibly none.
+    """
+
+    crop: int
+    scale: float
+    background: float
+    blank: np.ndarray
+    intensity: intensity.Intensity
+    ranges: Augmentation
+    seed: int
+
+
+class Crops:
+    """Random, class-balanced crops of labelled rows: step in, batch out, the same whenever it is asked.
+
+    Parameters
+    ----------
+    store : pixels of the rows.
+    targets : (R, K) 0 or 1; a row of zeros is labelled `none`.
+    wells : (R,) an id per well; within a class every well is drawn equally often.
+    """
+
+    def __init__(self, store: PixelStore, targets: np.ndarray, wells: np.ndarray, plan: CropPlan, size: int):
+        self.store, self.targets, self.plan, self.size = store, targets, plan, size
+        self.channels = store.shapes[0][0]
+        present = [np.flatnonzero(targets[:, k] > 0) for k in range(targets.shape[1])]
+        present.append(np.flatnonzero(targets.sum(1) == 0))
+        self._pools = [[rows[wells[rows] == w] for w in np.unique(wells[rows])] for rows in present if len(rows)]
+
+    def step(self, step: int, device: torch.device) -> Batch:
+        """Return the crops of one step, (S, C, E, E) on `device`, each its own bag."""
+        rng = chance(self.plan.seed, 1, step)
+        background = int(rng.binomial(self.size, self.plan.background)) if self.plan.background else 0
+        classes = balanced(rng, len(self._pools), self.size - background)
+        crops, rows = [], []
+        for item in range(self.size):
+            own = chance(self.plan.seed, 2, step, item)
+            change = draw(own, self.plan.ranges, self.channels)
+            if item < len(classes):
+                wells = self._pools[classes[item]]
+                of_well = wells[own.integers(len(wells))]
+                row = int(of_well[own.integers(len(of_well))])
+                crops.append(self._cut(own, row, change, device))
+                rows.append(row)
+            else:
+                crops.append(self._background(own, change, device))
+                rows.append(-1)
+        return self._batch(crops, rows, device)
+
+    def fixed(self, per_row: int, device: torch.device) -> list[Batch]:
+        """Unchanged crops at fixed random places of every row, for validation."""
+        still = Augmentation(dihedral=False, gain=0.0, scale=0.0)
+        crops, rows, batches = [], [], []
+        for row in range(len(self.store)):
+            for k in range(per_row):
+                own = chance(self.plan.seed, 3, row, k)
+                crops.append(self._cut(own, row, draw(own, still, self.channels), device))
+                rows.append(row)
+        for first in range(0, len(rows), self.size):
+            part = slice(first, first + self.size)
+            batches.append(self._batch(crops[part], rows[part], device))
+        return batches
+
+    def _batch(self, crops: list[Tensor], rows: list[int], device: torch.device) -> Batch:
+        x = torch.stack(crops).contiguous(memory_format=torch.channels_last)
+        found = np.asarray(rows)
+        known = np.where((found >= 0)[:, None], self.targets[np.maximum(found, 0)], 0)
+        target = torch.from_numpy(known.astype(np.float32)).to(device)
+        return Batch(x, torch.ones(len(rows), dtype=torch.long), target, found)
+
+    def _cut(self, rng: np.random.Generator, row: int, change: Change, device: torch.device) -> Tensor:
+        _, h, w = self.store.shapes[row]
+        edge = self.plan.crop
+        # A small image cannot be shrunk below the crop: the jitter is held where the crop still fits.
+        scale = max(self.plan.scale * change.scale, edge / min(h, w))
+        corner = [int(rng.integers(0, windows.scaled_length(n, scale) - edge + 1)) for n in (h, w)]
+        rows, y0, y1 = windows.taps(h, scale, corner[0], corner[0] + edge)
+        columns, x0, x1 = windows.taps(w, scale, corner[1], corner[1] + edge)
+        pixels = to_device(self.store.window(row, y0, y1, x0, x1), device)
+        x = windows.interpolate(intensity.apply(pixels, self.plan.intensity), rows, columns)
+        return _changed(x, change)
+
+    def _background(self, rng: np.random.Generator, change: Change, device: torch.device) -> Tensor:
+        edge, blank = self.plan.crop, self.plan.blank
+        if not len(blank) or rng.random() < FLAT_BACKGROUNDS:
+            level = rng.uniform(-0.5, 1.0, (self.channels, 1, 1))
+            noise = rng.uniform(0, 0.5) * rng.standard_normal((self.channels, edge, edge))
+            return torch.from_numpy((level + noise).astype(np.float32)).to(device)
+        scale = self.plan.scale * change.scale
+        tile = blank.shape[-1]
+        n = -(-int(np.ceil(edge / scale)) // tile)
+        drawn = blank[rng.integers(0, len(blank), n * n)].reshape(n, n, self.channels, tile, tile)
+        mosaic = np.ascontiguousarray(drawn.transpose(2, 0, 3, 1, 4).reshape(self.channels, n * tile, n * tile))
+        line, _, _ = windows.taps(n * tile, scale, 0, edge)
+        x = windows.interpolate(intensity.apply(to_device(mosaic, device), self.plan.intensity), line, line)
+        return _changed(x, change)
+
+
+def to_device(pixels: np.ndarray, device: torch.device) -> Tensor:
+    """Move pixels to the device in their own type where torch has it."""
+    # uint32 and float64 have no fast path everywhere; all else travels as it is, small.
+    if pixels.dtype in (np.uint32, np.uint64, np.float64):
+        pixels = pixels.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+
+
+def _changed(x: Tensor, change: Change) -> Tensor:
+    gains = torch.tensor(change.gains, dtype=x.dtype, device=x.device)
+    return windows.dihedral(x * gains[:, None, None], change.code)

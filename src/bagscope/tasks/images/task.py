@@ -1,0 +1,116 @@
+"""Images as bags of class-map elements: what is fed, what is lost, what is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bagscope.feed.augment import Augmentation
+from bagscope.feed.batch import Batch
+from bagscope.feed.cache import PixelStore
+from bagscope.feed.normalise import Measured
+from bagscope.feed.orders import ahead
+from bagscope.nets import NETWORKS
+from bagscope.nets.bagnet import BagNet
+from bagscope.nets.pool import make_pooling
+from bagscope.ops import intensity, losses, windows
+from bagscope.settings.jobs import ImagesJob
+from bagscope.tasks.card import ModelCard
+from bagscope.tasks.images.samples import CropPlan, Crops
+from bagscope.tasks.task import Part
+
+VALIDATION_CROPS = 64
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows of one part: their pixels, (R, K) targets and (R,) well ids."""
+
+    store: PixelStore
+    targets: np.ndarray
+    wells: np.ndarray
+
+
+def build_network(card: ModelCard) -> BagNet:
+    """Build the untrained network that a card describes."""
+    options = dict(card.network)
+    body = NETWORKS.load(options.pop("name"))(len(card.channels), len(card.classes), **options)
+    pooling = make_pooling(classes=len(card.classes), **card.pooling)
+    return BagNet(body, pooling, len(card.classes), card.none_trained and not card.several_labels)
+
+
+class ImagesTask:
+    """Deep multiple-instance learning on whole images (Kraus, Ba and Frey 2016)."""
+
+    def __init__(
+        self,
+        job: ImagesJob,
+        card: ModelCard,
+        train: LabelledRows,
+        validation: LabelledRows | None,
+        measured: Measured,
+        device: torch.device,
+    ):
+        self.job, self.card, self.device = job, card, device
+        self._rows = train
+        self._validation = validation
+        ranges = Augmentation(job.augment.dihedral, job.augment.gain, job.augment.scale)
+        self._plan = CropPlan(
+            crop=crop_edge(job.training.crop, card, train.store, validation),
+            scale=card.scale.factor,
+            background=job.augment.background,
+            blank=measured.blank,
+            intensity=intensity_of(card),
+            ranges=ranges,
+            seed=job.seed,
+        )
+        self._crops = Crops(train.store, train.targets, train.wells, self._plan, job.training.batch)
+
+    def feed(self, part: Part, first_step: int = 0) -> Iterable[Batch]:
+        """Crops of the training rows, step by step, or fixed crops of the validation rows."""
+        if part == "train":
+            return ahead(lambda s: self._crops.step(s, self.device), first_step, self.job.training.steps)
+        return self._validation_batches()
+
+    def _validation_batches(self) -> Iterator[Batch]:
+        rows = self._validation
+        if rows is None:
+            return
+        per_row = max(1, VALIDATION_CROPS // max(1, len(rows.store)))
+        crops = Crops(rows.store, rows.targets, rows.wells, self._plan, self.job.training.batch)
+        yield from crops.fixed(per_row, self.device)
+
+    def network(self) -> BagNet:
+        """Return the untrained network; its start depends on the seed alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.job.seed)
+            return build_network(self.card)
+
+    def losses(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Joint loss of the bags and of the last layer."""
+        log_odds, head = net(batch.x)
+        return losses.joint_loss(log_odds, head, batch.target, self.card.several_labels)
+
+    def rate_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
+        """The pooling's thresholds learn faster than the weights: they have few gradients and far to go."""
+        pooling = list(net.pooling.parameters())  # type: ignore[operator,union-attr]
+        own = {id(p) for p in pooling}
+        others = [p for p in net.parameters() if id(p) not in own]
+        groups = [(others, 1.0), (pooling, float(self.job.training.threshold_rate))]
+        return [(parameters, rate) for parameters, rate in groups if parameters]
+
+
+def intensity_of(card: ModelCard) -> intensity.Intensity:
+    """Return the card's normalisation."""
+    return intensity.Intensity(card.intensity.dark, card.intensity.background, card.intensity.spread)
+
+
+def crop_edge(wanted: int, card: ModelCard, store: PixelStore, validation: LabelledRows | None) -> int:
+    """Edge of a crop in rescaled pixels: as wanted, or the shortest side of any image when that is less."""
+    shapes = [*store.shapes, *(validation.store.shapes if validation else [])]
+    shortest = min(windows.scaled_length(n, card.scale.factor) for _, h, w in shapes for n in (h, w))
+    return max(int(card.grid["smallest"]), min(wanted, shortest))
