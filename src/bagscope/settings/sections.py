@@ -125,5 +125,5 @@ class ComputeSection(Section):
     threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0 = all")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
     io_timeout: Positive = Field(120, description="seconds that reading one image may take")
-    tile: Annotated[int, Field(ge=1)] = Field(64, description="class-map elements per side of a tile when scoring")
+    tile: Annotated[int, Field(ge=8)] = Field(64, description="class-map elements per side of a tile when scoring")
     max_failures: Share = Field(0.5, description="share of failing rows above which scoring stops")
