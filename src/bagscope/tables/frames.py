@@ -1,0 +1,177 @@
+"""How tables are written for people (CSV) and for programs (parquet), and read back exactly."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import re
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bagscope.errors import Problem, TableError
+from bagscope.tables.csvfile import parse_csv
+
+WHOLE = ("row", "n_fields", "n_wells", "n_cells", "cell", "area")
+_REAL = ("concentration", "confidence", "y", "x")
+_CLASS_VALUES = ("mil_probability", "probability", "share", "log_odds", "logit")
+# Spreadsheets run what begins like this as a formula (OWASP, CSV injection).
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_MARKED = re.compile(r"'+[=+\-@\t\r]")
+_PLAIN_NUMBER = re.compile(r"[+-](\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+
+
+def mark_formula(text: str) -> str:
+    """Put a `'` before a text that a spreadsheet would run as a formula; plain numbers stay.
+
+    Examples
+    --------
+    >>> mark_formula("=1+1"), mark_formula("-0.5"), mark_formula("DMSO")
+    ("'=1+1", '-0.5', 'DMSO')
+    """
+    # A text that already looks marked gets one mark more, so that unmarking gives every text back.
+    return "'" + text if _FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text) else text
+
+
+def unmark_formula(text: str) -> str:
+    """Undo `mark_formula`: unmark(mark(text)) is text, whatever it is."""
+    return text[1:] if _MARKED.match(text) else text
+
+
+def is_number_column(name: str) -> bool:
+    """Tell whether a column of bagscope's own tables holds numbers; all others hold text."""
+    kind, colon, _ = name.partition(":")
+    value = kind.removesuffix("_low").removesuffix("_high")
+    return name in WHOLE or name in _REAL or (bool(colon) and value in _CLASS_VALUES)
+
+
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """Return the frame as CSV for people: UTF-8, commas, numbers in full, formulas in text disarmed."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([mark_formula(str(name)) for name in frame.columns])
+    columns = [_cells(frame.iloc[:, at]) for at in range(frame.shape[1])]
+    writer.writerows(zip(*columns, strict=True))
+    return stream.getvalue().encode("utf-8")
+
+
+def _cells(column: pd.Series) -> list[str]:
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return ["true" if value else "false" for value in column]
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return [str(int(value)) for value in column]
+    if pd.api.types.is_float_dtype(column.dtype):
+        return [_number(float(value)) for value in column]
+    return [mark_formula(_text(value)) for value in column]
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def _text(value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(value)
+
+
+def write_csv(frame: pd.DataFrame, path: Path | str) -> None:
+    """Write a frame as CSV for people; `read_csv` gives its text back exactly. The file is whole or absent."""
+    _replace(Path(path), csv_bytes(frame))
+
+
+def read_csv(path: Path | str, numbers: Iterable[str] | None = None) -> pd.DataFrame:
+    """Read a CSV that bagscope wrote: text as it was, an empty cell as "".
+
+    Parameters
+    ----------
+    numbers : columns that hold numbers (empty: NaN); default: those that bagscope's tables have.
+
+    Raises
+    ------
+    TableError : the file is no such table.
+    """
+    table = parse_csv(Path(path).read_bytes(), str(path), required="")
+    if table.problems:
+        raise TableError(table.problems)
+    wanted = None if numbers is None else set(numbers)
+    names = [unmark_formula(name) for name in table.header]
+    columns = {}
+    for at, name in enumerate(names):
+        texts = [row[at] for row in table.rows]
+        number = is_number_column(name) if wanted is None else name in wanted
+        columns[name] = _numbers(texts, name) if number else np.array([*map(unmark_formula, texts)], dtype=object)
+    return pd.DataFrame(columns)
+
+
+def _numbers(texts: list[str], name: str) -> np.ndarray:
+    values = np.array([float(text) if text else math.nan for text in texts], dtype=np.float64)
+    return values.astype(np.int64) if name in WHOLE and not np.isnan(values).any() else values
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Return the frame as parquet; the type of a column depends on its dtype alone, never on its content.
+
+    So parts of one table always fit together, also when a column is empty in one of them or a part has no rows.
+    """
+    arrays = [_arrow(frame.iloc[:, at]) for at in range(frame.shape[1])]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, names=[str(name) for name in frame.columns]), sink)
+    return sink.getvalue()
+
+
+def _arrow(column: pd.Series) -> pa.Array:
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return pa.array(column.to_numpy(bool), pa.bool_())
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return pa.array(column.to_numpy(np.int64), pa.int64())
+    if pd.api.types.is_float_dtype(column.dtype):
+        return pa.array(column.to_numpy(np.float64), pa.float64(), from_pandas=False)
+    return pa.array([_text(value) for value in column], pa.string())
+
+
+def read_parquet(path: Path | str) -> pd.DataFrame:
+    """Read a parquet table that bagscope wrote.
+
+    Raises
+    ------
+    TableError : the file is no parquet table.
+    """
+    return parquet_frame(Path(path).read_bytes(), str(path))
+
+
+def parquet_frame(content: bytes, file: str) -> pd.DataFrame:
+    """Parse parquet bytes; pandas' own metadata is not used, so that nothing but values is taken from them."""
+    try:
+        table = pq.read_table(io.BytesIO(content))
+    except (pa.ArrowException, OSError) as error:
+        raise TableError([not_parquet(file, error)]) from None
+    return table.to_pandas(ignore_metadata=True)
+
+
+def not_parquet(file: str, error: Exception) -> Problem:
+    """Describe a file that pretends to be parquet."""
+    cause = f"no readable parquet table ({str(error).splitlines()[0][:80]})"
+    return Problem("refuse", "not_a_table", cause, "Write it anew, or save the table as CSV UTF-8.", file)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    # Under another name first: a reader never sees half a table, and a failed write leaves the old one.
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with aside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
