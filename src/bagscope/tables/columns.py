@@ -14,7 +14,8 @@ KEYS = ("plate", "well", "site")
 CONCENTRATION = "concentration"
 KNOWN = (*KEYS, "label", "treatment", CONCENTRATION, "unit", "replicate", "group", "split", "page", "z", "t", "mask")
 # Names that bagscope gives to columns of its own; a user's column of that name is handed through with a mark.
-RESERVED = ("row", "well_written")
+RESERVED = ("row", "well_written", "n_fields", "n_wells", "n_cells", "call", "confidence")
+RESERVED_STARTS = ("mil_probability:", "probability:", "share:", "log_odds:", "logit:")
 HANDED_MARK = "_of_table"
 _SHOWN_COLUMNS = 12
 
@@ -43,7 +44,7 @@ def sort_columns(header: Sequence[str], file: str = "") -> Columns:
     problems: list[Problem] = []
     for at, written in enumerate(header):
         name = clean(written)
-        if name in RESERVED:
+        if name in RESERVED or name.startswith(RESERVED_STARTS):
             problems.append(_renamed(name, file))
             name += HANDED_MARK
         if not name:

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from bagscope.errors import Problem, TableError
 from bagscope.tables.csvfile import parse_csv
 
-WHOLE = ("row", "n_fields", "n_wells", "n_cells", "cell", "area")
-_REAL = ("concentration", "confidence", "y", "x")
+WHOLE = ("row", "n_fields", "n_wells", "n_cells")
+_REAL = ("concentration", "confidence")
 _CLASS_VALUES = ("mil_probability", "probability", "share", "log_odds", "logit")
 # Spreadsheets run what begins like this as a formula (OWASP, CSV injection).
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -46,7 +46,7 @@ def unmark_formula(text: str) -> str:
 
 
 def is_number_column(name: str) -> bool:
-    """Tell whether a column of bagscope's own tables holds numbers; all others hold text."""
+    """Tell whether a column of the images, wells and treatments tables holds numbers; all others hold text."""
     kind, colon, _ = name.partition(":")
     value = kind.removesuffix("_low").removesuffix("_high")
     return name in WHOLE or name in _REAL or (bool(colon) and value in _CLASS_VALUES)

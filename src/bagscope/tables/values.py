@@ -79,7 +79,7 @@ _MOST_JOINED = 5
 
 
 def fill_sites(keys: Sequence[tuple[str, str]], sites: Sequence[str]) -> list[str]:
-    """Return the sites; number the fields of a well whose site is missing: 1, 2, …, leaving out numbers that are taken."""
+    """Return the sites; missing ones are numbered within their well: 1, 2, …, leaving out numbers that are taken."""
     taken: dict[tuple[str, str], set[str]] = {}
     for key, site in zip(keys, sites, strict=True):
         taken.setdefault(key, set()).add(site)

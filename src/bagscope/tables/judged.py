@@ -1,0 +1,41 @@
+"""What a network's outputs say as probabilities, for fields and for wells alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Scores of R things: (R, K) `mil`, (R, K) `own`, (R,) `none` where it was trained; NaN = not scored."""
+
+    mil: np.ndarray
+    own: np.ndarray
+    none: np.ndarray | None
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    """Logistic function that overflows for no finite value."""
+    small = np.exp(-np.abs(values))
+    return np.where(values >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """(R, K) log-probabilities of (R, K) logits; a row with NaN stays NaN."""
+    if not logits.size:
+        return logits
+    shifted = logits - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def judge(log_odds: np.ndarray, head: np.ndarray, several: bool, none_trained: bool) -> Judged:
+    """Turn bag log-odds (R, K) and last-layer logits (R, K or, with one label and `none`, K + 1) into probabilities."""
+    count = log_odds.shape[1]
+    own = sigmoid(head) if several else np.exp(log_softmax(head))
+    none = None
+    if none_trained:
+        # Several labels are judged one by one: no class applies when each of them does not.
+        none = (1 - own).prod(1) if several else own[:, count]
+    return Judged(sigmoid(log_odds), own[:, :count], none)
