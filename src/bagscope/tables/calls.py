@@ -105,7 +105,7 @@ def _several(
 ) -> tuple[str, float]:
     if (np.abs(own - 0.5) <= rule.near + _ROUNDING).any():
         return UNSURE, float(own.max())
-    called = np.flatnonzero(own >= 0.5)
-    if len(called):
+    called = np.flatnonzero(own >= 0.5).tolist()
+    if called:
         return ";".join(classes[k] for k in called), float(own[called].min())
     return NONE, 1 - float(mil.max()) if none is None else none

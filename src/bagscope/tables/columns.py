@@ -16,7 +16,7 @@ KNOWN = (*KEYS, "label", "treatment", CONCENTRATION, "unit", "replicate", "group
 # Names that bagscope gives to columns of its own; a user's column of that name is handed through with a mark.
 RESERVED = ("row", "well_written", "n_fields", "n_wells", "n_cells", "call", "confidence")
 RESERVED_STARTS = ("mil_probability:", "probability:", "share:", "log_odds:", "logit:")
-HANDED_MARK = "_of_table"
+HANDED_MARK = "table_"
 _SHOWN_COLUMNS = 12
 
 
@@ -46,7 +46,7 @@ def sort_columns(header: Sequence[str], file: str = "") -> Columns:
         name = clean(written)
         if name in RESERVED or name.startswith(RESERVED_STARTS):
             problems.append(_renamed(name, file))
-            name += HANDED_MARK
+            name = HANDED_MARK + name
         if not name:
             continue
         if name in places:
@@ -103,5 +103,5 @@ def _nearly(name: str, file: str) -> Problem:
 
 
 def _renamed(name: str, file: str) -> Problem:
-    cause = f"'{name}' is a name of bagscope's own; the column is handed through as '{name}{HANDED_MARK}'"
+    cause = f"'{name}' is a name of bagscope's own; the column is handed through as '{HANDED_MARK}{name}'"
     return Problem("warn", "reserved_column", cause, "", file, 1, name)

@@ -42,7 +42,7 @@ def same_pictures(rows: pd.DataFrame, found: Sequence[tuple[Path, ...]], file: s
     out: set[int] = set()
     problems: list[Problem] = []
     reported: set[tuple[int, int]] = set()
-    for (path, *_), positions in holders.items():
+    for (picture, *_), positions in holders.items():
         first = positions[0]
         for at in positions[1:]:
             if (first, at) in reported:
@@ -57,7 +57,7 @@ def same_pictures(rows: pd.DataFrame, found: Sequence[tuple[Path, ...]], file: s
                 cause = f"the same as row {lines[first]}; one of them is kept"
                 problems.append(Problem("warn", "row_twice", cause, "Remove one.", file, lines[at]))
             else:
-                problems.append(_conflict(path, records, lines, (first, at), file))
+                problems.append(_conflict(picture, records, lines, (first, at), file))
     return sorted(out), problems
 
 

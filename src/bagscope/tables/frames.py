@@ -52,10 +52,10 @@ def is_number_column(name: str) -> bool:
     return name in WHOLE or name in _REAL or (bool(colon) and value in _CLASS_VALUES)
 
 
-def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """Return the frame as CSV for people: UTF-8, commas, numbers in full, formulas in text disarmed."""
+def csv_bytes(frame: pd.DataFrame, delimiter: str = ",") -> bytes:
+    """Return the frame as CSV for people: UTF-8, numbers in full, formulas in text disarmed."""
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
     writer.writerow([mark_formula(str(name)) for name in frame.columns])
     columns = [_cells(frame.iloc[:, at]) for at in range(frame.shape[1])]
     writer.writerows(zip(*columns, strict=True))
@@ -84,9 +84,14 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def write_csv(frame: pd.DataFrame, path: Path | str) -> None:
+def write_csv(frame: pd.DataFrame, path: Path | str, delimiter: str = ",") -> None:
     """Write a frame as CSV for people; `read_csv` gives its text back exactly. The file is whole or absent."""
-    _replace(Path(path), csv_bytes(frame))
+    _replace(Path(path), csv_bytes(frame, delimiter))
+
+
+def write_parquet(frame: pd.DataFrame, path: Path | str) -> None:
+    """Write a frame as parquet, see `parquet_bytes`. The file is whole or absent."""
+    _replace(Path(path), parquet_bytes(frame))
 
 
 def read_csv(path: Path | str, numbers: Iterable[str] | None = None) -> pd.DataFrame:

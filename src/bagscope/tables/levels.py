@@ -43,7 +43,8 @@ def aggregate(
     A well is the mean of its fields' log-odds; its `probability` is the softmax of the mean
     log-probabilities (one label) or the sigmoid of the mean log-odds of the last layer (several).
     A treatment (key: treatment, concentration, unit) is the median over its wells' probabilities
-    (Kraus et al. 2016), with a 95 % percentile bootstrap interval over wells, empty with fewer than three. A field with a score that is not finite counts as not scored: it, its well and its
+    (Kraus et al. 2016), with a 95 % percentile bootstrap interval over wells, empty with fewer than
+    three. A field with a score that is not finite counts as not scored: it, its well and its
     treatment keep their rows, and `n_fields` says how many fields were scored.
 
     Parameters
@@ -141,7 +142,7 @@ def _finish(
 ) -> pd.DataFrame:
     """Put the columns in order: keys, counts, classes, call, confidence, split."""
     last = [name for name in ("n_wells", "n_fields", "n_cells", "split") if name in frame]
-    columns = {name: frame[name].to_numpy() for name in frame.columns if name not in last}
+    columns: dict[str, object] = {name: frame[name].to_numpy() for name in frame.columns if name not in last}
     columns |= {name: frame[name].to_numpy() for name in last if name != "split"}
     ends = interval or ()
     for k, name in enumerate(classes):

@@ -13,6 +13,8 @@ from bagscope.tables.labels import classes_of
 from bagscope.tables.values import label_parts
 from bagscope.tables.wells import NO_WELL
 
+Texts = Sequence[str] | np.ndarray
+
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 # With fewer groups left to learn from, a watching part costs more than it tells.
 LEAST_TRAINING_GROUPS = 3
@@ -76,7 +78,7 @@ def groups_of(rows: pd.DataFrame, by: str = "") -> np.ndarray:
     return np.array([names[root(at)] for at in first], dtype=object)
 
 
-def split_by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: int) -> np.ndarray:
+def split_by_group(labels: Texts, groups: Texts, share: float, seed: int) -> np.ndarray:
     """Set whole groups apart for validation, so that every class has its share of them.
 
     Depends on labels, groups and seed alone, not on the order of the rows. When some class could not
@@ -115,7 +117,7 @@ def _validation_groups(held: dict[str, frozenset[str]], share: float, seed: int)
     return chosen if all(taken.values()) else set()
 
 
-def folds(labels: Sequence[str], groups: Sequence[str], k: int, seed: int) -> np.ndarray:
+def folds(labels: Texts, groups: Texts, k: int, seed: int) -> np.ndarray:
     """Deal whole groups into k folds, so that every class is spread over as many folds as it can.
 
     Depends on labels, groups and seed alone, not on the order of the rows.
@@ -152,7 +154,7 @@ def folds(labels: Sequence[str], groups: Sequence[str], k: int, seed: int) -> np
     return np.array([fold_of.get(str(group), -1) for group in groups], dtype=int)
 
 
-def _classes_of_groups(labels: Sequence[str], groups: Sequence[str]) -> dict[str, frozenset[str]]:
+def _classes_of_groups(labels: Texts, groups: Texts) -> dict[str, frozenset[str]]:
     held: dict[str, set[str]] = {}
     for label, group in zip(labels, groups, strict=True):
         parts = label_parts(label)
@@ -202,7 +204,7 @@ def assign_parts(rows: pd.DataFrame, by: str = "", share: float = 0.2, seed: int
     return Parts(parts, tuple(notes))
 
 
-def _shared(parts: Sequence[str], groups: Sequence[str]) -> dict[str, list[int]]:
+def _shared(parts: Texts, groups: Texts) -> dict[str, list[int]]:
     """Return groups that stand on two sides, with the positions of their rows."""
     sides: dict[str, set[str]] = {}
     positions: dict[str, list[int]] = {}

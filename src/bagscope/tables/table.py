@@ -10,20 +10,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bagscope.errors import BagscopeError, Problem, TableError, shown
+from bagscope.errors import Problem, TableError, shown
 from bagscope.tables import values
+from bagscope.tables.cells import as_text, text_table
 from bagscope.tables.columns import CONCENTRATION, KNOWN, Columns, sort_columns
-from bagscope.tables.csvfile import TextTable, parse_csv
 from bagscope.tables.duplicates import same_pictures
-from bagscope.tables.frames import (
-    csv_bytes,
-    parquet_bytes,
-    parquet_frame,
-    read_csv,
-    read_parquet,
-    unmark_formula,
-    write_csv,
-)
+from bagscope.tables.frames import csv_bytes, parquet_bytes, read_csv, read_parquet, write_csv, write_parquet
 from bagscope.tables.labels import label_conflicts
 from bagscope.tables.paths import ImageFolder, Located
 from bagscope.tables.spelling import case_twins, cleaned, join_spellings
@@ -38,12 +30,13 @@ __all__ = [
     "read_parquet",
     "read_screen",
     "write_csv",
+    "write_parquet",
 ]
 
 LabelLevel = Literal["well", "image"]
 # Columns whose values are names: look-alike letters must not make two of one.
 _NAMES = ("plate", "label", "treatment", "unit", "replicate", "group")
-_DELIMITER_NAMES = {",": "','", ";": "';'", "\t": "tab"}
+_DELIMITER_NAMES = {",": "','", ";": "';'", "\t": "tab", "parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -142,7 +135,7 @@ def parse_screen(
     except OSError as error:
         cause, fix = f"cannot read the table: {error.strerror}", "Check the path."
         return None, [Problem("refuse", "no_table", cause, fix, str(path))]
-    table = _text_table(path, content)
+    table = text_table(content, str(path))
     if not table.header:
         return None, table.problems
     columns = sort_columns(table.header, str(path))
@@ -174,7 +167,7 @@ def make_screen(
     TableError : there is no image column.
     """
     frame = pd.DataFrame(cells)
-    texts = {str(name): _as_text(frame[name]) for name in frame.columns}
+    texts = {str(name): as_text(frame[name]) for name in frame.columns}
     columns = sort_columns(list(texts))
     if not columns.images:
         raise TableError(columns.problems)
@@ -182,33 +175,6 @@ def make_screen(
     folder = ImageFolder(Path(root).absolute())
     screen, problems = _screen(texts, lines, columns, folder, None, "image", well_free_text)
     return screen, [*columns.problems, *problems]
-
-
-def _text_table(path: Path, content: bytes) -> TextTable:
-    if content[:4] != b"PAR1":
-        table = parse_csv(content, str(path))
-        rows = [[unmark_formula(cell) for cell in row] for row in table.rows]
-        return replace(table, rows=rows)
-    try:
-        frame = parquet_frame(content, str(path))
-    except BagscopeError as error:
-        return TextTable([], [], [], problems=[error.problem])
-    columns = [_as_text(frame.iloc[:, at]) for at in range(frame.shape[1])]
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    return TextTable([str(name) for name in frame.columns], rows, list(range(2, len(rows) + 2)), "parquet")
-
-
-def _as_text(column: pd.Series) -> list[str]:
-    """Whole numbers without a point: a parquet column of numbers with gaps is read as floats."""
-    result = []
-    for value in column.tolist():
-        if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
-            result.append("")
-        elif isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-            result.append(str(int(value)))
-        else:
-            result.append(str(value))
-    return result
 
 
 def _screen(

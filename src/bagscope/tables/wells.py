@@ -53,3 +53,16 @@ def normal_well(text: str) -> str | None:
     """
     place = well_place(text)
     return well_name(*place) if place else None
+
+
+def well_of(row: str, column: str) -> str:
+    """Name of a well from a row (letter or number) and a column; what names none is only put together.
+
+    Examples
+    --------
+    >>> well_of("2", "3"), well_of("b", "3"), well_of("x", "y")
+    ('B03', 'B03', 'xy')
+    """
+    if row.isdecimal() and 1 <= int(row) <= ROWS:
+        row = well_name(int(row), 1)[:-2]
+    return normal_well(row + column) or row + column
