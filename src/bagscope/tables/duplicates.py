@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +10,12 @@ import pandas as pd
 from bagscope.errors import Problem, shown
 
 _PLANE = ("page", "z", "t")
+_NOT_COMPARED = ("row", "well_written")
 
 
-def same_pictures(rows: pd.DataFrame, found: Sequence[tuple[Path, ...]], file: str) -> tuple[list[int], list[Problem]]:
+def same_pictures(
+    rows: pd.DataFrame, pictures: Sequence[tuple[str, ...]], file: str
+) -> tuple[list[int], list[Problem]]:
     """Find rows that name one picture (the same plane of the same file).
 
     Equal rows are one row written twice: the first is kept. One picture in two wells or under two
@@ -22,43 +24,33 @@ def same_pictures(rows: pd.DataFrame, found: Sequence[tuple[Path, ...]], file: s
     Parameters
     ----------
     rows : columns `row`, `plate`, `well`, `label`, `page`, `z`, `t` and others.
-    found : the files of each row, located.
+    pictures : the real paths of each row's files; () for a row that is left out.
 
     Returns
     -------
     Positions of the rows to leave out, and the problems.
     """
-    others = [
-        name for name in rows.columns if name not in ("row", "site", "well_written") and not name.startswith("image")
-    ]
-    records = rows[others].to_dict("records")
-    written_sites = rows["site"].tolist()
+    names = [name for name in rows.columns if name not in _NOT_COMPARED and not name.startswith("image")]
+    records = rows[names].to_dict("records")
     lines = rows["row"].tolist()
     holders: dict[tuple[str, ...], list[int]] = {}
-    for at, paths in enumerate(found):
-        plane = tuple(str(records[at][name]) for name in _PLANE)
-        for path in dict.fromkeys(paths):
-            holders.setdefault((os.path.realpath(path), *plane), []).append(at)
+    for at, files in enumerate(pictures):
+        for path in files:
+            holders.setdefault((path, *(str(records[at][name]) for name in _PLANE)), []).append(at)
     out: set[int] = set()
-    problems: list[Problem] = []
-    reported: set[tuple[int, int]] = set()
+    findings: dict[tuple[int, int], Problem] = {}
     for (picture, *_), positions in holders.items():
         first = positions[0]
         for at in positions[1:]:
-            if (first, at) in reported:
+            if at == first or (first, at) in findings:
                 continue
-            reported.add((first, at))
-            same_files = found[first] == found[at] or list(map(os.path.realpath, found[first])) == list(
-                map(os.path.realpath, found[at])
-            )
-            same_cells = _same(records[first], records[at]) and written_sites[first] == written_sites[at]
-            if same_files and same_cells:
+            if pictures[first] == pictures[at] and _same(records[first], records[at]):
                 out.add(at)
                 cause = f"the same as row {lines[first]}; one of them is kept"
-                problems.append(Problem("warn", "row_twice", cause, "Remove one.", file, lines[at]))
+                findings[first, at] = Problem("warn", "row_twice", cause, "Remove one.", file, lines[at])
             else:
-                problems.append(_conflict(picture, records, lines, (first, at), file))
-    return sorted(out), problems
+                findings[first, at] = _conflict(picture, records, lines, (first, at), file)
+    return sorted(out), list(findings.values())
 
 
 def _same(one: dict, other: dict) -> bool:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -26,13 +26,14 @@ MISSING_FIX = "Mount the folder, correct the name, or name the folder of the ima
 
 @dataclass(frozen=True)
 class Located:
-    """Where a cell leads: a file that is there, or the finding that says why not."""
+    """Where a cell leads: a file that is there (`real` once links are followed), or why it is not."""
 
     path: Path
     severity: Severity | None = None
     code: str = ""
     cause: str = ""
     fix: str = ""
+    real: str = ""
 
     @property
     def usable(self) -> bool:
@@ -116,7 +117,7 @@ class ImageFolder:
 
     def _judge(self, path: Path, real: Path, kind: int) -> Located:
         if stat.S_ISREG(kind):
-            return Located(path)
+            return Located(path, real=str(real))
         if not stat.S_ISDIR(kind):
             cause = f"{shown(real)} is a device, pipe or socket, not a file"
             return Located(path, "refuse", "not_a_file", cause, "Name an image file.")
@@ -148,7 +149,8 @@ class ImageFolder:
             return self._missing(text, here.parent, here.name, last=True)
         if found.usable and (changed or clean(text) != text):
             cause = f"{shown(text)} is not there as written; {shown(here)} is taken"
-            return Located(here, "warn", "other_spelling", cause, "Write the name exactly to silence this.")
+            fix = "Write the name exactly to silence this."
+            return replace(found, severity="warn", code="other_spelling", cause=cause, fix=fix)
         return found
 
     def _matches(self, folder: Path, name: str) -> list[str]:

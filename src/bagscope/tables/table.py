@@ -190,7 +190,7 @@ def _screen(
     rows, problems = _rows(cells, lines, columns, file, well_free_text)
     found, more = _locate(rows, columns, folder, file)
     problems += more
-    out, more = same_pictures(rows, [_usable(files) for files in found], file)
+    out, more = same_pictures(rows, [_pictures(files) for files in found], file)
     problems += more
     rows, found = _without(rows, found, set(out))
     rows["plate"] = [plate or values.NO_PLATE for plate in rows["plate"]]
@@ -258,8 +258,8 @@ def _locate(
     return found, problems
 
 
-def _usable(spots: tuple[Located, ...]) -> tuple[Path, ...]:
-    return tuple(spot.path for spot in spots) if all(spot.usable for spot in spots) else ()
+def _pictures(spots: tuple[Located, ...]) -> tuple[str, ...]:
+    return tuple(spot.real for spot in spots) if all(spot.usable for spot in spots) else ()
 
 
 def _without(
