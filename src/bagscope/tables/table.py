@@ -52,7 +52,7 @@ class Screen:
     root : folder that the relative paths in the image columns start from.
     image_columns : ("image",) or one per channel.
     channels : () for a single column `image`, else the channels' names.
-    warnings : what was said while reading.
+    warnings : what was said while reading, rows without their files among it; nothing that was refused.
     found : per row the files as they were located on disk.
     delimiter : what stood between the cells, for messages.
     """
@@ -148,8 +148,8 @@ def parse_screen(
     folder = ImageFolder(Path(root) if root else path.absolute().parent, allow_outside)
     screen, more = _screen(cells, table.lines, columns, folder, path, label_level, well_free_text)
     problems += more
-    warnings = tuple(problem for problem in problems if problem.severity == "warn")
-    return replace(screen, warnings=warnings, delimiter=_DELIMITER_NAMES.get(table.delimiter, "")), problems
+    said = tuple(problem for problem in problems if problem.severity != "refuse")
+    return replace(screen, warnings=said, delimiter=_DELIMITER_NAMES.get(table.delimiter, "")), problems
 
 
 def make_screen(
@@ -174,7 +174,9 @@ def make_screen(
     lines = list(range(2, len(frame) + 2))
     folder = ImageFolder(Path(root).absolute())
     screen, problems = _screen(texts, lines, columns, folder, None, "image", well_free_text)
-    return screen, [*columns.problems, *problems]
+    problems = [*columns.problems, *problems]
+    said = tuple(problem for problem in problems if problem.severity != "refuse")
+    return replace(screen, warnings=said), problems
 
 
 def _screen(
@@ -216,7 +218,11 @@ def _rows(
     problems += values.check_labels(texts["label"], lines, file)
     problems += values.check_splits(texts["split"], lines, file)
     for name in ("page", "z", "t"):
-        problems += values.check_planes(name, texts[name], lines, file)
+        wrong = values.check_planes(name, texts[name], lines, file)
+        if wrong:
+            # Refused; emptied so that the row's file can still be looked at.
+            texts[name] = [value if values.is_plane(name, value) else "" for value in texts[name]]
+        problems += wrong
     written = texts["well"]
     texts["well"], more = values.normal_wells(written, texts["plate"], lines, file, well_free_text)
     problems += more

@@ -12,6 +12,8 @@ from bagscope.tables.spelling import some_lines
 
 SPLITS = ("train", "validation", "test")
 NO_PLATE = "plate"
+PLANE_WORDS = ("max", "mid")
+_MOST_JOINED = 5
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
@@ -75,9 +77,6 @@ def normal_wells(
     return result, problems
 
 
-_MOST_JOINED = 5
-
-
 def fill_sites(keys: Sequence[tuple[str, str]], sites: Sequence[str]) -> list[str]:
     """Return the sites; missing ones are numbered within their well: 1, 2, …, leaving out numbers that are taken."""
     taken: dict[tuple[str, str], set[str]] = {}
@@ -96,14 +95,18 @@ def fill_sites(keys: Sequence[tuple[str, str]], sites: Sequence[str]) -> list[st
     return result
 
 
+def is_plane(column: str, value: str) -> bool:
+    """Tell whether a cell of `page`, `z` or `t` is empty, a whole number from 0, or (z) `max` or `mid`."""
+    return not value or bool(re.fullmatch(r"[0-9]{1,9}", value)) or (column == "z" and value in PLANE_WORDS)
+
+
 def check_planes(column: str, values: Sequence[str], lines: Sequence[int], file: str) -> list[Problem]:
     """Find cells of `page`, `z` or `t` that are no plane number from 0 (z: nor `max` nor `mid`)."""
-    words = ("max", "mid") if column == "z" else ()
     wrong: dict[str, list[int]] = {}
     for value, line in zip(values, lines, strict=True):
-        if value and value not in words and not re.fullmatch(r"[0-9]{1,9}", value):
+        if not is_plane(column, value):
             wrong.setdefault(value, []).append(line)
-    fix = f"Give a whole number from 0{' or max, mid' if words else ''}, or leave the cell empty."
+    fix = f"Give a whole number from 0{' or max, mid' if column == 'z' else ''}, or leave the cell empty."
     return [
         Problem("refuse", "bad_plane", f"{shown(value)} is no plane ({some_lines(at)})", fix, file, at[0], column)
         for value, at in wrong.items()
