@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from dataclasses import dataclass, field
 
 from bagscope.errors import Problem, shown
@@ -13,6 +14,7 @@ DELIMITERS = (",", ";", "\t")
 # Rows looked at to choose the delimiter; more would not change the choice in a table that is in order.
 _SNIFFED_ROWS = 50
 _SHOWN_BYTES = 4
+_LINE_END = re.compile(r"\r\n|\n|\r")
 
 # Longest first: the UTF-32 mark begins with the UTF-16 one.
 _BYTE_ORDER_MARKS = (
@@ -107,9 +109,9 @@ def _undecodable(content: bytes, error: UnicodeDecodeError, encoding: str, file:
 
 
 def _place(before: str) -> tuple[int, int]:
-    lines = before.splitlines(keepends=True) or [""]
-    ended = lines[-1].endswith(("\n", "\r"))
-    return len(lines) + ended, 1 if ended else len(lines[-1]) + 1
+    # Not splitlines: that also splits at characters that end no line of a table.
+    lines = _LINE_END.split(before)
+    return len(lines), len(lines[-1]) + 1
 
 
 def _delimiter(text: str, required: str) -> str:
