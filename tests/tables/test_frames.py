@@ -17,6 +17,7 @@ from bagscope.tables.frames import (
     parquet_bytes,
     read_csv,
     read_parquet,
+    table_files,
     unmark_formula,
     write_csv,
     write_parquet,
@@ -81,6 +82,13 @@ def test_parquet_keeps_text_and_numbers(tmp_path):
     frame = pd.DataFrame({"label": ["=x", "", "NA"], "n_fields": [1, 0, 2], "confidence": [0.1, np.nan, -1e-300]})
     write_parquet(frame, tmp_path / "t.parquet")
     pd.testing.assert_frame_equal(read_parquet(tmp_path / "t.parquet"), frame)
+
+
+def test_a_table_is_written_for_programs_and_while_it_is_small_for_people(monkeypatch):
+    frame = pd.DataFrame({"label": ["x", "y"]})
+    assert set(table_files(frame, "wells")) == {"wells.parquet", "wells.csv"}
+    monkeypatch.setattr("bagscope.tables.frames.CSV_ROWS", 1)
+    assert set(table_files(frame, "wells")) == {"wells.parquet"}
 
 
 def test_a_file_that_is_no_table_is_refused(tmp_path):

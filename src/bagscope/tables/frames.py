@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from bagscope.errors import Problem, TableError
 from bagscope.tables.csvfile import parse_csv
 
+CSV_ROWS = 100_000
 WHOLE = ("row", "n_fields", "n_wells", "n_cells")
 _REAL = ("concentration", "confidence")
 _CLASS_VALUES = ("mil_probability", "probability", "share", "log_odds", "logit")
@@ -142,6 +143,14 @@ def _arrow(column: pd.Series) -> pa.Array:
     if pd.api.types.is_float_dtype(column.dtype):
         return pa.array(column.to_numpy(np.float64), pa.float64(), from_pandas=False)
     return pa.array([_text(value) for value in column], pa.string())
+
+
+def table_files(frame: pd.DataFrame, name: str) -> dict[str, bytes]:
+    """Return the files of a table in a score folder: parquet always, CSV as long as people would open it."""
+    files = {f"{name}.parquet": parquet_bytes(frame)}
+    if len(frame) <= CSV_ROWS:
+        files[f"{name}.csv"] = csv_bytes(frame)
+    return files
 
 
 def read_parquet(path: Path | str) -> pd.DataFrame:

@@ -145,7 +145,7 @@ def parse_screen(
     if not columns.images or not table.rows:
         return None, problems
     cells = {name: [row[at] for row in table.rows] for name, at in columns.places.items()}
-    folder = ImageFolder(Path(root) if root else path.absolute().parent, allow_outside)
+    folder = ImageFolder(Path(root).absolute() if root else path.absolute().parent, allow_outside)
     screen, more = _screen(cells, table.lines, columns, folder, path, label_level, well_free_text)
     problems += more
     said = tuple(problem for problem in problems if problem.severity != "refuse")
