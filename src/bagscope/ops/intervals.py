@@ -1,0 +1,108 @@
+"""How uncertain a number is that was computed from a few wells, fields or cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+# Draws are made in portions of about this many numbers, so that many wells need no more memory than few.
+_PORTION = 4_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the interval it lies in: floats, or arrays of one shape."""
+
+    estimate: Any
+    low: Any
+    high: Any
+
+
+def bootstrap(
+    values: ArrayLike,
+    statistic: Callable[..., Any] = np.median,
+    *,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of a statistic over values drawn again with replacement.
+
+    Parameters
+    ----------
+    values : (n, ...) one entry per well (or field, cell), drawn as a whole.
+    statistic : takes an array and `axis`, as np.median and np.mean do.
+    draws : how many times n entries are drawn.
+    level : share of the draws inside, in (0, 1).
+    seed : the same seed gives the same interval.
+
+    Returns
+    -------
+    Interval of the shape of one entry. Its ends are NaN with fewer than two entries: one well says nothing
+    about the spread of wells, an interval without width would say too much. All is NaN without entries.
+
+    Raises
+    ------
+    ValueError : draws < 1 or level outside (0, 1).
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    """
+    if draws < 1 or not 0 < level < 1:
+        message = f"a bootstrap needs draws >= 1 and a level in (0, 1), not {draws} and {level}"
+        raise ValueError(message)
+    entries = np.asarray(values, dtype=float)
+    unknown = np.full(entries.shape[1:], np.nan)
+    if len(entries) < 2:
+        estimate = statistic(entries, axis=0) if len(entries) else unknown
+        return Interval(_plain(estimate), _plain(unknown), _plain(unknown))
+    rng = np.random.default_rng(seed)
+    portion = max(1, _PORTION // max(1, entries.size))
+    found = []
+    for start in range(0, draws, portion):
+        chosen = rng.integers(len(entries), size=(min(portion, draws - start), len(entries)))
+        found.append(statistic(entries[chosen], axis=1))
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.concatenate(found), [tail, 1 - tail], axis=0)
+    return Interval(_plain(statistic(entries, axis=0)), _plain(low), _plain(high))
+
+
+def wilson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of a share that was counted: holds what it promises near 0 and 1 and for few trials.
+
+    Parameters
+    ----------
+    successes, trials : whole numbers, 0 <= successes <= trials, of one shape.
+    level : in (0, 1).
+
+    Returns
+    -------
+    Interval within [0, 1]; without trials the estimate is NaN and the interval is all of [0, 1].
+
+    Raises
+    ------
+    ValueError : successes outside 0 to trials, or a level outside (0, 1).
+
+    Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209.
+    """
+    k, n = np.asarray(successes, dtype=float), np.asarray(trials, dtype=float)
+    if not np.all((k >= 0) & (k <= n)) or not 0 < level < 1:
+        message = "a share needs 0 <= successes <= trials and a level in (0, 1)"
+        raise ValueError(message)
+    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    n, none = np.where(n > 0, n, 1), n == 0
+    share = k / n
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    # At 0 and n successes one end is exactly 0 or 1; rounding must not move the share out of its interval.
+    low, high = np.where(k == 0, 0, middle - half), np.where(k == n, 1, middle + half)
+    ends = np.where(none, np.nan, share), np.where(none, 0, low), np.where(none, 1, high)
+    return Interval(*(_plain(end) for end in ends))
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if np.ndim(value) == 0 else np.asarray(value)
