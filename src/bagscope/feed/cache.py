@@ -31,20 +31,27 @@ class PixelStore:
         self.shapes = list(shapes)
         self.held = held
         self._read = read
-        self._memory: dict[int, np.ndarray] = {}
+        self._memory: dict[FieldFiles, np.ndarray] = {}
         self._lock = Lock()  # the worker behind `read` answers one question at a time
 
     def __len__(self) -> int:
         return len(self.fields)
 
+    def take(self, positions: Sequence[int] | np.ndarray) -> PixelStore:
+        """Return a store of these rows alone; what is in memory is shared."""
+        some = PixelStore([self.fields[i] for i in positions], [self.shapes[i] for i in positions], self._read, self.held)
+        some._memory, some._lock = self._memory, self._lock
+        return some
+
     def whole(self, i: int) -> np.ndarray:
         """All pixels of row i, (C, H, W)."""
-        if i in self._memory:
-            return self._memory[i]
+        field = self.fields[i]
+        if field in self._memory:
+            return self._memory[field]
         with self._lock:
-            pixels = self._read(self.fields[i], None)
+            pixels = self._read(field, None)
         if self.held:
-            self._memory[i] = pixels
+            self._memory[field] = pixels
         return pixels
 
     def window(self, i: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:

@@ -124,7 +124,7 @@ def gm(logits: Tensor, lengths: Lengths, r: float = 1.0) -> Tensor:
     bags = check_lengths(logits, lengths)
     r = in_range("r", r)
     log_p_r = r * logsigmoid(logits.double().clamp(-_DEEP, _DEEP))
-    lost = bag_mean(-torch.expm1(log_p_r), bags)  # 1 - mean p^r, exact where all p are near 1
+    lost = bag_mean(_one_minus_exp(log_p_r), bags)  # 1 - mean p^r, exact where all p are near 1
     near_one = torch.log1p(-lost.clamp(max=0.5))
     log_p = torch.where(lost < 0.5, near_one, _log_mean_exp(log_p_r, bags)) / r
     return (log_p - torch.log(-torch.expm1(log_p))).to(logits.dtype)
@@ -140,13 +140,15 @@ def lse(logits: Tensor, lengths: Lengths, r: float = 1.0) -> Tensor:
     bags = check_lengths(logits, lengths)
     r = in_range("r", r)
     z = logits.double().clamp(-_DEEP, _DEEP)
-    up, down = r * torch.sigmoid(z), -r * torch.sigmoid(-z)  # r p and -r q; both cancel their 1/r below
+    # r p and -r q; not by torch.sigmoid, whose gradient p (1 - p) is 0 where p rounds to 1.
+    up, down = r * logsigmoid(z).exp(), -r * logsigmoid(-z).exp()
     # r P, from expm1 where p is small, shifted where exp(r p) would overflow.
     small = torch.log1p(bag_mean(torch.expm1(up.clamp(max=60)), bags))
     rp = torch.where(bag_max(up.detach(), bags) <= 60, small, _log_mean_exp(up, bags))
     # r (1 - P) = -log mean exp(-r q), from expm1 where q is small.
-    lost = bag_mean(torch.expm1(down), bags)
-    rq = -torch.where(lost > -0.5, torch.log1p(lost.clamp(min=-0.5)), _log_mean_exp(down, bags))
+    lost = bag_mean(_one_minus_exp(down), bags)
+    rq = -torch.where(lost < 0.5, torch.log1p(-lost.clamp(max=0.5)), _log_mean_exp(down, bags))
+    # P = rp / r and 1 - P = rq / r.
     return (rp.log() - rq.log()).to(logits.dtype)
 
 
@@ -175,6 +177,11 @@ def _log_mean_exp(values: Tensor, bags: Bags) -> Tensor:
 def _softplus(x: Tensor) -> Tensor:
     # torch's own softplus returns x from 20 on, which is 2e-9 off.
     return -logsigmoid(-x)
+
+
+def _one_minus_exp(x: Tensor) -> Tensor:
+    """1 - exp(x) for x <= 0, with a gradient as exact as itself: torch's expm1 has 0 where exp(x) is lost beside 1."""
+    return torch.where(x < -1, 1 - x.exp(), -torch.expm1(x.clamp(min=-1)))
 
 
 def _log_sinh_over_x(x: Tensor) -> Tensor:

@@ -1,0 +1,82 @@
+"""The table of verbs, and what happens to errors on their way to a person."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from bagscope import __version__
+from bagscope.cli import verbs_model, verbs_show, verbs_table
+from bagscope.cli.options import debug_wanted
+from bagscope.errors import BagscopeError, TableError
+
+app = typer.Typer(
+    name="bagscope",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Learns from well labels alone which images, wells and treatments show a phenotype.\n\n"
+    "Start with [bold]bagscope demo[/bold]; for a plate of your own: import, check, train, score.",
+    epilog="Documentation of each verb, with an example that works: bagscope VERB --help",
+)
+
+app.command("demo")(verbs_show.demo)
+app.command("import")(verbs_table.import_)
+app.command("check")(verbs_table.check)
+app.command("train")(verbs_model.train)
+app.command("score")(verbs_model.score)
+app.command("info")(verbs_model.info)
+app.command("reproduce")(verbs_show.reproduce)
+
+SHOWN_PROBLEMS = 20
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"bagscope {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        app()
+    except TableError as error:
+        for problem in error.problems[:SHOWN_PROBLEMS]:
+            sys.stderr.write(f"{problem}\n")
+        if len(error.problems) > SHOWN_PROBLEMS:
+            sys.stderr.write(f"... and {len(error.problems) - SHOWN_PROBLEMS} more.\n")
+        _leave(error.exit_code)
+    except BagscopeError as error:
+        sys.stderr.write(f"{error}\n")
+        _leave(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        _leave(130)
+    except BrokenPipeError:
+        _leave(0)
+    except Exception as error:  # noqa: BLE001 - the last line of defence turns any fault of ours into exit code 1
+        sys.stderr.write(
+            f"An error of bagscope itself, not of your data: {type(error).__name__}: {error}\n"
+            "Run again with --debug for the traceback and report it, please.\n"
+        )
+        _leave(1)
+
+
+def _leave(code: int) -> None:
+    if debug_wanted() and sys.exc_info()[0] is not None:
+        traceback.print_exc()
+    sys.exit(code)

@@ -1,0 +1,52 @@
+"""Where the work is done: device, number format and threads, decided once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from bagscope.errors import SettingsError
+from bagscope.settings.sections import ComputeSection
+
+
+def device_of(compute: ComputeSection) -> torch.device:
+    """Return the device asked for; auto takes a GPU when there is one.
+
+    Raises
+    ------
+    SettingsError : a GPU that is not there.
+    """
+    wanted = compute.device
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            cause = f"no device {wanted}: this machine has {count} CUDA device(s)"
+            raise SettingsError(cause, "Use --device cpu (slower, same results within rounding).", code="no_device")
+    return device
+
+
+def trains_in_bf16(compute: ComputeSection, device: torch.device) -> bool:
+    """Tell whether training multiplies in bfloat16: when asked, or when the hardware does it natively."""
+    if compute.precision != "auto":
+        return compute.precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    native = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(ask() for ask in native if ask is not None)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Use this many CPU threads for a while; 0 leaves the number as it is."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,134 @@
+"""From a screen's rows to files that can be read: which planes, which channels, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bagscope.errors import BagscopeError, ImageReadError, Problem
+from bagscope.feed.cache import Window
+from bagscope.files.field import FieldFiles
+from bagscope.files.reader import Header, Selection
+from bagscope.files.worker import DecodingWorker
+from bagscope.settings.sections import ImagesSection
+from bagscope.tables.table import Screen
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A row that could not be used: a line of failures.csv."""
+
+    position: int
+    stage: str
+    problem: Problem
+
+
+def selection_of(images: ImagesSection, row: Mapping[str, str] | None = None) -> Selection:
+    """Say which pixels of a file are meant: the settings, overruled by the row's own page, z and t."""
+    page, z, t = images.page, images.z, images.t
+    own = {name: str(row.get(name, "")) for name in ("page", "z", "t")} if row is not None else {}
+    page = int(own["page"]) if own.get("page") else page
+    z = (int(own["z"]) if own["z"].isdigit() else own["z"]) if own.get("z") else z
+    t = int(own["t"]) if own.get("t") else t
+    return Selection(
+        page=page,
+        z=z,
+        t=t,
+        level=images.level,
+        alpha=images.alpha,
+        nan=images.nan,
+        gray=images.gray,
+        sparse_as_zero=images.sparse_as_zero,
+        max_bytes=int(images.max_gb * 1e9),
+    )
+
+
+def fields_of(screen: Screen, images: ImagesSection) -> list[FieldFiles]:
+    """Say for each row which files make its field, in the table's channel order."""
+    rows = screen.rows
+    result = []
+    for at in range(len(rows)):
+        own = {name: rows[name].iloc[at] for name in ("page", "z", "t")}
+        result.append(FieldFiles(screen.files(at), screen.channels, selection_of(images, own)))
+    return result
+
+
+def channels_of(screen: Screen, headers: Mapping[int, Header], wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """Name the channels that a model of these rows will have.
+
+    The table's channels, else the names in the files when all files have the same, else
+    "channel 1", "channel 2", ...; `wanted` picks and orders some of them.
+
+    Raises
+    ------
+    BagscopeError : no such channel, or files with different numbers of channels.
+    """
+    names = screen.channels
+    if not names:
+        counts = {h.channels for h in headers.values()}
+        if len(counts) > 1:
+            cause = f"images with different numbers of channels: {', '.join(map(str, sorted(counts)))}"
+            raise BagscopeError(cause, "Run `bagscope check` to see which; split the table.", code="channel_counts")
+        there = {tuple(sorted(h.channel_names)) for h in headers.values()}
+        first = next(iter(headers.values())).channel_names
+        names = first if len(there) == 1 and first else tuple(f"channel {i + 1}" for i in range(max(counts)))
+    return pick(names, wanted) if wanted else names
+
+
+def pick(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the wanted channels; each must be there."""
+    for name in wanted:
+        if name not in names:
+            cause = f"no channel '{name}'; there are {', '.join(names)}"
+            raise BagscopeError(cause, "Name them with --channels, separated by commas.", code="no_channel")
+    return tuple(wanted)
+
+
+def arrange(field: FieldFiles, header: Header, wanted: Sequence[str]) -> tuple[FieldFiles, list[int] | None]:
+    """Say how a field gives the wanted channels, in their order.
+
+    Returns
+    -------
+    field : with the files of other channels left out.
+    order : positions of the wanted channels in what the field gives; None when it is already so.
+
+    Raises
+    ------
+    ImageReadError : the field does not have them.
+    """
+    if len(field.paths) > 1:
+        places = [field.channels.index(name) for name in wanted if name in field.channels]
+        if len(places) == len(wanted):
+            paths = tuple(field.paths[p] for p in places)
+            return replace(field, paths=paths, channels=tuple(wanted)), None
+        return field, _by_count(field.paths[0], field.channels, wanted)
+    names = field.channels or header.channel_names
+    if names and set(wanted) <= set(names):
+        order = [names.index(name) for name in wanted]
+        return field, None if order == list(range(header.channels)) else order
+    return field, _by_count(field.paths[0], names or tuple("?" * header.channels), wanted)
+
+
+def _by_count(path: Path, names: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
+    """Channels without names are taken in their order; named ones must fit by name."""
+    named = not all(n == "?" for n in names) and not all(n.startswith("channel ") for n in wanted)
+    if len(names) == len(wanted) and not named:
+        return None
+    cause = f"channels {', '.join(names)}, the model has {', '.join(wanted)}"
+    fix = "Name the table's channels like the model's (columns image_<channel>), or choose --channels."
+    raise ImageReadError(cause, fix, code="channels", file=path)
+
+
+class Reader:
+    """Reads fields in the model's channel order through a decoding worker that may die without harm."""
+
+    def __init__(self, worker: DecodingWorker, orders: Mapping[FieldFiles, list[int] | None]):
+        self._worker, self._orders = worker, dict(orders)
+
+    def __call__(self, field: FieldFiles, window: Window | None) -> np.ndarray:
+        pixels = self._worker.read(field, window)
+        order = self._orders[field]
+        return pixels if order is None else np.ascontiguousarray(pixels[order])
