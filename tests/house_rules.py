@@ -1,0 +1,256 @@
+"""Which rules the source code keeps, each as a function from the text of a module to the faults in it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+# Who may import whom, room by room; docs/architecture.md tells why. A room may always import itself.
+_BELOW_FEED = {"errors", "registry", "tables", "files", "ops"}
+_BELOW_RUN = _BELOW_FEED | {"settings", "nets", "feed", "tasks"}
+MAY_IMPORT = {
+    "errors": set(),
+    "registry": {"errors"},
+    "settings": {"errors"},
+    "tables": {"errors"},
+    "ops": {"errors"},
+    "files": {"errors", "registry"},
+    "nets": {"errors", "registry", "ops"},
+    "classical": {"errors", "ops"},
+    "importers": {"errors", "registry", "tables", "files"},
+    "synth": {"errors", "tables", "files"},
+    "feed": {"errors", "tables", "files", "ops"},
+    "tasks": _BELOW_RUN - {"tasks"},
+    "run": _BELOW_RUN,
+    "report": {"errors", "tables", "files", "ops"},
+    "exports": {"errors", "tables", "files", "ops"},
+    "reproduce": _BELOW_FEED - {"registry"} | {"synth", "importers", "classical", "nets", "run", "report.figures"},
+    "cli": {"errors", "settings", "run", "report", "exports", "importers", "synth", "reproduce"},
+    "poolings": {"ops"},
+    "__main__": {"cli"},
+}
+# Only these rooms, or files, import these libraries.
+OWNERS = {
+    "lightning": {"run.engine"},
+    "tifffile": {"files", "exports"},
+    "imagecodecs": {"files"},
+    "PIL": {"files"},
+    "zarr": {"files", "exports"},
+    "matplotlib": {"report"},
+    "plotly": {"report"},
+    "torch": {"ops", "nets", "feed", "tasks", "run", "reproduce"},
+    "pydantic": {"settings", "tasks", "run"},
+    "typer": {"cli"},
+}
+# These rooms and files do without libraries that are slow to load, or that their readers need not have.
+DO_WITHOUT = {
+    "settings": {"torch", "pandas", "numpy"},
+    "ops.metrics": {"torch", "pandas", "skimage"},
+    "ops.intervals": {"torch", "pandas", "skimage"},
+    "ops.doseresponse": {"torch", "pandas", "skimage"},
+}
+IMPORT_NOTHING = {"bagscope.ops"}
+SAME_AS = {"torchmetrics": "torch", "pytorch_lightning": "lightning", "ome_zarr": "zarr"}
+TASKS = {"images", "blocks", "volumes"}
+KNOW_TASKS = {"settings", "tasks", "cli"}
+BANNED_NAMES = {"util", "utils", "helper", "helpers", "common", "misc", "core"}
+UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "read_pickle", "to_pickle", "system", "popen"}
+LARGEST_FILE = 400
+LARGEST_BODY = 70
+LONG_BODY = 40
+
+_PLACE = re.compile(r"bagscope(\.\w+)+(:\w+)?")
+
+
+def room(module: str) -> str:
+    """First part of a module's name below the package: bagscope.run.engine -> run."""
+    return module.split(".")[1] if "." in module else "bagscope"
+
+
+def imports(source: str) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of all that is imported, however deeply nested.
+
+    A text such as "bagscope.nets.kraus:KrausNet" counts: a registry imports what it names.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # `from bagscope import files` names a room, or a public name of the package.
+            start = "." * node.level + (node.module or "")
+            yield from ((node.lineno, f"{start}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _PLACE.fullmatch(node.value):
+            name = node.value.replace(":", ".")
+            if room(name) in MAY_IMPORT:
+                yield node.lineno, name
+
+
+def wrong_way(source: str, module: str) -> list[str]:
+    """Faults: a room imports one that lies beside or above it, or that is in no table."""
+    own = room(module)
+    if own == "bagscope":
+        return []  # the package's own list of public names points everywhere, on first use
+    if own not in MAY_IMPORT:
+        return [f"{module}: room '{own}' has no line in the table of who may import whom"]
+    public = own in ("reproduce", "cli")  # these use the package as its readers do
+    faults = []
+    for line, name in imports(source):
+        other = room(name)
+        if name.split(".")[0] != "bagscope" or other == own or name.startswith("bagscope.__"):
+            continue
+        if public and other not in MAY_IMPORT:
+            continue
+        if not any(f"{name}.".startswith(f"bagscope.{below}.") for below in MAY_IMPORT[own]):
+            faults.append(f"{module}:{line} imports {name}: {own} may not import {other}")
+    return faults
+
+
+def foreign_library(source: str, module: str) -> list[str]:
+    """Faults: a library that another room owns, or that this file does without."""
+    own = module.removeprefix("bagscope.")
+    places = {own, own.split(".")[0]}
+    without = set().union(*(DO_WITHOUT.get(place, set()) for place in places))
+    faults = []
+    for line, name in imports(source):
+        library = name.split(".")[0]
+        library = SAME_AS.get(library, library)
+        if library in OWNERS and not OWNERS[library] & places:
+            faults.append(f"{module}:{line} imports {name}: only {', '.join(sorted(OWNERS[library]))} may")
+        if library in without or module in IMPORT_NOTHING:
+            faults.append(f"{module}:{line} imports {name}: {own} does without it")
+    return faults
+
+
+def knows_another_task(source: str, module: str) -> list[str]:
+    """Faults: one task's folder imports another's."""
+    parts = module.split(".")
+    own = parts[2] if parts[1:2] == ["tasks"] and len(parts) > 2 and parts[2] in TASKS else ""
+    if not own:
+        return []
+    others = tuple(f"bagscope.tasks.{task}" for task in TASKS - {own})
+    return [f"{module}:{line} imports {name}" for line, name in imports(source) if name.startswith(others)]
+
+
+def task_name_compared(source: str, module: str) -> list[str]:
+    """Faults: a task is told apart by its name where the task object should decide."""
+    if room(module) in KNOW_TASKS:
+        return []
+    compared: list[ast.expr] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            for side in (node.left, *node.comparators):
+                compared += side.elts if isinstance(side, ast.Tuple | ast.List | ast.Set) else [side]
+        elif isinstance(node, ast.MatchValue):
+            compared.append(node.value)
+    return [
+        f"{module}:{value.lineno} compares with the task name '{value.value}'"
+        for value in compared
+        if isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value in TASKS
+    ]
+
+
+def unsafe(source: str, module: str) -> list[str]:
+    """Faults: anything by which a file or a text that comes from outside could run as code."""
+    faults = [
+        f"{module}:{line} imports {name}" for line, name in imports(source) if name.split(".")[0] in UNSAFE_MODULES
+    ]
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        bare = node.func.id if isinstance(node.func, ast.Name) else ""
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else bare
+        owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        bad = []
+        # re.compile and network.eval() are others' methods; the built-ins are meant.
+        if called in UNSAFE_CALLS and (bare or called not in ("compile", "eval", "exec")):
+            bad.append(f"calls {called}")
+        if given.get("allow_pickle", "False") != "False":
+            bad.append("allows pickles")
+        if given.get("shell", "False") != "False":
+            bad.append("starts a shell")
+        if given.get("weights_only", "True") != "True" or (
+            (owner, called) == ("torch", "load") and "weights_only" not in given
+        ):
+            bad.append("loads more than weights")
+        if owner == "yaml" and called in ("load", "unsafe_load", "full_load"):
+            bad.append("lets YAML make objects")
+        faults += [f"{module}:{node.lineno} {what}" for what in bad]
+    return faults
+
+
+def relative_import(source: str, module: str) -> list[str]:
+    """Faults: an import with a dot in front."""
+    return [f"{module}:{line} imports {name}" for line, name in imports(source) if name.startswith(".")]
+
+
+def hidden_import(source: str, module: str) -> list[str]:
+    """Faults: an import by a name made at run time, which these rules cannot see."""
+    if module in ("bagscope", "bagscope.registry"):
+        return []
+    return [
+        f"{module}:{node.lineno} imports by a name that is not written down"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith("import_module")
+        and not (node.args and isinstance(node.args[0], ast.Constant))
+    ]
+
+
+def talks(source: str, module: str) -> list[str]:
+    """Faults: print, or an assert that would vanish under `python -O`."""
+    faults = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assert):
+            faults.append(f"{module}:{node.lineno} asserts: raise an error with a cause and a fix")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+            faults.append(f"{module}:{node.lineno} prints: tell it to the listener")
+    return faults
+
+
+def too_long(source: str, module: str) -> list[str]:
+    """Faults: a file above 400 lines, a function body above 70."""
+    lines = source.count("\n")
+    faults = [f"{module}: {lines} lines"] if lines > LARGEST_FILE else []
+    bodies = [f"{module}:{at} {name}: {length} lines" for at, name, length in bodies_above(source, LARGEST_BODY)]
+    return faults + bodies
+
+
+def bodies_above(source: str, limit: int) -> list[tuple[int, str, int]]:
+    """Line, name and length of functions whose body, without its docstring, has more than `limit` lines."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[1:2] if ast.get_docstring(node) is not None else node.body[:1]
+            length = (node.end_lineno or 0) - first[0].lineno + 1 if first else 0
+            found += [(node.lineno, node.name, length)] if length > limit else []
+    return sorted(found)
+
+
+def vague_name(source: str, module: str) -> list[str]:
+    """Faults: a file or folder whose name says nothing of what is in it."""
+    words = {word for part in module.split(".") for word in part.split("_")}
+    return [f"{module}: '{word}' names no question" for word in sorted(words & BANNED_NAMES)]
+
+
+def no_question(source: str, module: str) -> list[str]:
+    """Faults: a file without a first line that says which question it answers."""
+    text = ast.get_docstring(ast.parse(source))
+    return [] if text and source.startswith('"""') else [f"{module}: the first line says nothing"]
+
+
+RULES = (
+    wrong_way,
+    foreign_library,
+    knows_another_task,
+    task_name_compared,
+    unsafe,
+    relative_import,
+    hidden_import,
+    talks,
+    too_long,
+    vague_name,
+    no_question,
+)
