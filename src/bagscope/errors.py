@@ -89,9 +89,7 @@ class TableError(BagscopeError):
 
     def __init__(self, problems: list[Problem]):
         first = problems[0]
-        super().__init__(
-            first.cause, first.fix, code=first.code, file=first.file, row=first.row, column=first.column
-        )
+        super().__init__(first.cause, first.fix, code=first.code, file=first.file, row=first.row, column=first.column)
         self.problems = problems
 
 
@@ -115,7 +113,7 @@ class FolderError(BagscopeError):
     exit_code = 4
 
 
-class Interrupted(BagscopeError):  # noqa: N818 - a request of the user, not a fault
+class Interrupted(BagscopeError):  # a request of the user, no fault
     """The user or the cluster asked to stop; everything finished so far is whole."""
 
     exit_code = 130

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,9 +27,7 @@ def test_rescaling_equals_torchs_antialiased_interpolation(scale):
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(
-    scale=st.floats(0.2, 3), start=st.integers(0, 40), length=st.integers(1, 30), n=st.integers(70, 130)
-)
+@given(scale=st.floats(0.2, 3), start=st.integers(0, 40), length=st.integers(1, 30), n=st.integers(70, 130))
 def test_a_window_of_the_rescaled_image_is_the_rescaled_image_cut(scale, start, length, n):
     size = windows.scaled_length(n, scale)
     start = min(start, size - 1)

@@ -81,7 +81,8 @@ class KrausNet(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.constant_(self.classifier.bias, bias)
+        if self.classifier.bias is not None:
+            nn.init.constant_(self.classifier.bias, bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (S, C, H, W), float, background at 0, to logits (S, K, h, w)."""

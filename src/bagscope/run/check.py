@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -121,32 +122,32 @@ def check(
     Nothing on bad content: all of it is in the report.
     """
     table, images = table or TableSection(), images or ImagesSection()
-    screen, problems = _read(screen, table)
-    if screen is None:
+    found, problems = _read(screen, table)
+    if found is None:
         return CheckReport(tuple(problems))
-    file = str(screen.path or "")
-    headers, more = _headers(screen, images, _unusable(screen, problems), file)
+    file = str(found.path or "")
+    headers, more = _headers(found, images, _unusable(found, problems), file)
     problems += more
     pad = images.pad != "none"
-    problems += header_findings.from_headers(screen.rows, headers, file, minimum_px=minimum_px, pad=pad)
-    usable = _usable(screen, headers, problems)
+    problems += header_findings.from_headers(found.rows, headers, file, minimum_px=minimum_px, pad=pad)
+    usable = _usable(found, headers, problems)
     if pixels:
-        seen, more = _decoded(screen, images, usable, file, io_timeout)
+        seen, more = _decoded(found, images, usable, file, io_timeout)
         problems += more
-        problems += pixel_findings.pixel_problems(screen.rows, seen, file, training=purpose == "train")
-        usable = _usable(screen, headers, problems)
+        problems += pixel_findings.pixel_problems(found.rows, seen, file, training=purpose == "train")
+        usable = _usable(found, headers, problems)
         twins = pixel_findings.equal_pixels(seen)
     else:
-        twins = _equal_files(screen, images, usable)
-    problems += pixel_findings.twin_problems(screen.rows, twins, file, refuse=purpose == "train")
+        twins = _equal_files(found, images, usable)
+    problems += pixel_findings.twin_problems(found.rows, twins, file, refuse=purpose == "train")
     if purpose == "train":
-        problems += _for_training(screen, headers, usable, table, split_by, max_missing, problems)
+        problems += _for_training(found, headers, usable, table, split_by, max_missing, problems)
     else:
         problems = [_softened(problem) for problem in problems]
-    if len(screen) and not usable:
-        cause, fix = f"none of the {len(screen):,} rows can be used", "Mend what is listed; most rows say the same."
+    if len(found) and not usable:
+        cause, fix = f"none of the {len(found):,} rows can be used", "Mend what is listed; most rows say the same."
         problems.append(Problem("refuse", "nothing_usable", cause, fix, file))
-    return _report(screen, problems, headers, usable)
+    return _report(found, problems, headers, usable)
 
 
 def _read(screen: Screen | Path | str, table: TableSection) -> tuple[Screen | None, list[Problem]]:
@@ -214,7 +215,7 @@ def _decoded(
     problems = []
     with DecodingWorker(time_limit_s=io_timeout) as worker:
         for at in positions:
-            found = _tried(lambda at=at: worker.read(fields[at]), screen, at, file)
+            found = _tried(partial(worker.read, fields[at]), screen, at, file)
             if isinstance(found, Problem):
                 problems.append(found)
             else:
@@ -258,12 +259,13 @@ def _for_training(
     unit = split_by or ("well" if (rows["well"] != NO_WELL).any() else "image")
     left = len(screen) - len(rows)
     told = f" (not counting {left:,} rows that cannot be used)" if left else ""
-    lacking = training_problems(rows["label"].tolist(), groups.tolist(), rows["row"].tolist(), file, unit)
+    units = groups.tolist()
+    lacking = training_problems(rows["label"].tolist(), units, rows["row"].tolist(), file, unit)
     problems += [replace(problem, cause=problem.cause + told) for problem in lacking]
     problems += split_problems(rows, split_by, file)
-    found = confounding.of_table(rows, groups)
+    found = confounding.of_table(rows, units)
     if usable:
-        found += confounding.of_files(rows, groups, header_findings.file_properties(headers, usable))
+        found += confounding.of_files(rows, units, header_findings.file_properties(headers, usable))
     return problems + confounding.problems(found, file, table.force)
 
 

@@ -72,20 +72,24 @@ def load_model(folder: Path, device: torch.device) -> tuple[BagNet, ModelCard]:
     card = load_card(folder)
     path = folder / WEIGHTS
     if not path.is_file():
-        raise ModelError("the weights are missing", "Copy the whole folder.", code="no_weights", file=path)
+        cause = "the weights are missing"
+        raise ModelError(cause, "Copy the whole folder.", code="no_weights", file=path)
     payload = path.read_bytes()
     _refuse_foreign(payload, path)
     if hashlib.sha256(payload).hexdigest() != card.weights_sha256:
-        raise ModelError("the file is damaged (hash)", "Copy it again, or train again.", code="damaged", file=path)
+        cause = "the file is damaged (hash)"
+        raise ModelError(cause, "Copy it again, or train again.", code="damaged", file=path)
     try:
         tensors = load_tensors(payload)
     except SafetensorError as error:
-        raise ModelError(f"no safetensors file: {error}", "Train again.", code="damaged", file=path) from None
+        cause = f"no safetensors file: {error}"
+        raise ModelError(cause, "Train again.", code="damaged", file=path) from None
     with torch.random.fork_rng(devices=[]):
         network = build_network(card)
     _refuse_misfit(network, tensors, path)
     network.load_state_dict(tensors)
-    return network.to(device, memory_format=torch.channels_last).eval(), card
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
+    return network.eval(), card
 
 
 def _refuse_foreign(payload: bytes, path: Path) -> None:
@@ -94,7 +98,8 @@ def _refuse_foreign(payload: bytes, path: Path) -> None:
         raise ModelError(cause, "Use a folder that `bagscope train` made.", code="pickle", file=path)
     length = struct.unpack("<Q", payload[:8])[0] if len(payload) >= 8 else -1
     if not 0 < length <= min(LARGEST_HEADER, len(payload) - 8):
-        raise ModelError("no safetensors file (header)", "Copy it again, or train again.", code="damaged", file=path)
+        cause = "no safetensors file (header)"
+        raise ModelError(cause, "Copy it again, or train again.", code="damaged", file=path)
 
 
 def _refuse_misfit(network: BagNet, tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -106,4 +111,5 @@ def _refuse_misfit(network: BagNet, tensors: dict[str, torch.Tensor], path: Path
         raise ModelError(cause, "Keep weights and card of one model together.", code="misfit", file=path)
     bad = [k for k, v in tensors.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
-        raise ModelError(f"weights that are no numbers: {bad[0]}", "Train again.", code="nan_weights", file=path)
+        cause = f"weights that are no numbers: {bad[0]}"
+        raise ModelError(cause, "Train again.", code="nan_weights", file=path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bagscope.errors import ImageReadError, Problem, shown
+from bagscope.errors import ImageReadError, Problem, Severity, shown
 from bagscope.tables.values import label_parts
 
 # Uncompressed files of one camera all have one size: a look at both ends tells nearly all of them apart.
@@ -126,7 +126,7 @@ def twin_problems(rows: pd.DataFrame, groups: Iterable[Sequence[int]], file: str
         wells = " and ".join(dict.fromkeys(f"{rows['plate'].iloc[at]}/{rows['well'].iloc[at]}" for at in group[:2]))
         cause = f"{names} hold the same picture (rows {', '.join(map(str, lines[:5]))}; {wells})"
         fix = "Keep one of them: a picture on both sides of a split is known by heart."
-        severity = "refuse" if refuse and labelled and len(places) > 1 else "warn"
+        severity: Severity = "refuse" if refuse and labelled and len(places) > 1 else "warn"
         problems.append(Problem(severity, "same_pixels", cause, fix, file, lines[1]))
     return problems
 

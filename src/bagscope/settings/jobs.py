@@ -120,9 +120,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise SettingsError(f"cannot read the settings: {error.strerror}", "Check the path.", file=path) from None
+        cause = f"cannot read the settings: {error.strerror}"
+        raise SettingsError(cause, "Check the path.", file=path) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"no TOML: {error}", "See the settings page of the docs.", file=path) from None
+        cause = f"no TOML: {error}"
+        raise SettingsError(cause, "See the settings page of the docs.", file=path) from None
 
 
 def _place(tree: dict[str, Any], kind: type[ReadJob], name: str, value: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bagscope.errors import SettingsError
+from bagscope.files.writer import write_ome_tiff
 from bagscope.synth.fields import CHANNELS, PIXEL_UM, Cell, DrawnField, draw_field
 from bagscope.synth.layout import (
     ODD_KINDS,
@@ -20,7 +21,6 @@ from bagscope.synth.layout import (
     plan_plate,
 )
 from bagscope.synth.optics import uneven_light
-from bagscope.synth.stopgap import write_ome_tiff
 from bagscope.synth.truth import PlateTruth, WellTruth, cell_row, well_truth, write_tables
 
 if TYPE_CHECKING:
@@ -89,9 +89,7 @@ def image_name(plate: str, well: str, site: int) -> str:
     return f"{plate}_{well}_s{site}.ome.tif"
 
 
-def _check(
-    plate: str, seed: int, px: int, fields: int, plan: tuple[PlannedWell, ...], odd: Mapping[str, str]
-) -> None:
+def _check(plate: str, seed: int, px: int, fields: int, plan: tuple[PlannedWell, ...], odd: Mapping[str, str]) -> None:
     if not plate or not all(c.isascii() and (c.isalnum() or c == "-") for c in plate):
         cause = f"plate name {plate!r} cannot stand in a file name"
         raise SettingsError(cause, "Use letters, digits and hyphens.")
