@@ -136,7 +136,9 @@ def finite(pixels: np.ndarray, selection: Selection, whole: Callable[[], np.ndar
         return pixels
     if selection.nan != "mask":
         channel, row, column = (int(at) for at in np.argwhere(odd)[0])
-        cause = f"{int(odd.sum()):,} pixels are NaN or infinite, the first at channel {channel}, row {row}, column {column}"
+        cause = (
+            f"{int(odd.sum()):,} pixels are NaN or infinite, the first at channel {channel}, row {row}, column {column}"
+        )
         fix = "Mend the image, or fill them with the median by --set images.nan=mask."
         raise ImageReadError(cause, fix, code="nan")
     filled = pixels.copy()

@@ -58,7 +58,8 @@ def regular_file(path: Path) -> os.stat_result:
         cause, fix = f"{shown(path)} cannot be a file's name", "Correct it in the table."
         raise ImageReadError(cause, fix, code="missing_file", file=str(path)) from None
     if stat.S_ISDIR(found.st_mode):
-        raise ImageReadError("a folder, not a file", "Name an image in it.", code="folder", file=path)
+        cause = "a folder, not a file"
+        raise ImageReadError(cause, "Name an image in it.", code="folder", file=path)
     if not stat.S_ISREG(found.st_mode):
         cause = "a device, pipe or socket, not a file"
         raise ImageReadError(cause, "Name an image file.", code="not_a_file", file=path)
@@ -73,7 +74,8 @@ def kind_of(path: Path) -> str:
     ImageReadError : the file is something else; its content is never shown.
     """
     if regular_file(path).st_size == 0:
-        raise ImageReadError("the file is empty", "Copy it again.", code="empty_file", file=path)
+        cause = "the file is empty"
+        raise ImageReadError(cause, "Copy it again.", code="empty_file", file=path)
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
     for begin, kind in _IMAGES.items():

@@ -17,7 +17,13 @@ from bagscope.files.pixel_size import LARGEST_UM, SMALLEST_UM, one_size, unit_um
 _LARGEST_XML = 64 << 20
 # A set with more planes than this is not one field.
 _MOST_PLANES = 1_000_000
-_TYPES = {"float": "float32", "double": "float64", "bit": "bool", "complex": "complex64", "double-complex": "complex128"}
+_TYPES = {
+    "float": "float32",
+    "double": "float64",
+    "bit": "bool",
+    "complex": "complex64",
+    "double-complex": "complex128",
+}
 
 
 class OmeError(ValueError):
@@ -118,7 +124,7 @@ def _file_of(block: ElementTree.Element) -> tuple[str, str]:
     return "", ""
 
 
-def _ownership(blocks, own_uuid: str, name: str):  # noqa: ANN001, ANN202 - private, and the types say less than the names
+def _ownership(blocks, own_uuid: str, name: str):
     """Return a test of "this block's planes lie in this file", and the number of files in the set."""
     places = {_file_of(block) for block in blocks}
     own_uuid, name = own_uuid.strip().lower(), unicodedata.normalize("NFC", name).casefold()
@@ -132,7 +138,7 @@ def _ownership(blocks, own_uuid: str, name: str):  # noqa: ANN001, ANN202 - priv
     return lambda block: _file_of(block) == ("", ""), len(places)
 
 
-def _the_image(owned):  # noqa: ANN001, ANN202
+def _the_image(owned):
     """Return pixels and blocks of the only image; labels and macros of a slide, which are smaller, do not count."""
     largest = max(_area(pixels) for _, pixels, _ in owned)
     first, rest = owned[0], owned[1:]
@@ -248,8 +254,10 @@ def _pixel_um(pixels: ElementTree.Element) -> tuple[float | None, list[str]]:
             um = 0.0
         usable = SMALLEST_UM <= um <= LARGEST_UM
         # Without a unit, 1.0 is what writers put when nobody told them.
-        sizes.append(um if usable and not (float(text) == 1 and f"PhysicalSize{axis}Unit" not in pixels.attrib) else None)
+        sizes.append(
+            um if usable and not (float(text) == 1 and f"PhysicalSize{axis}Unit" not in pixels.attrib) else None
+        )
         if not usable and unit.lower() not in ("pixel", "reference frame"):
             warnings.append(f"OME-XML has PhysicalSize{axis} {text[:20]} {unit[:20]}: not used")
-    um, remark = one_size(*sizes)
-    return um, warnings + remark
+    size, remark = one_size(*sizes)
+    return size, warnings + remark

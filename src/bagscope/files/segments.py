@@ -53,10 +53,24 @@ def row_bytes(page: TiffPage) -> int:
     return math.ceil(segment_shape(page)[1] * per_pixel / 8)
 
 
+def stored_type(page: TiffPage) -> np.dtype:
+    """Type of the stored numbers.
+
+    Raises
+    ------
+    ImageReadError : pixels that are no numbers.
+    """
+    if page.dtype is None or page.dtype.kind not in "buif":
+        what = f"{page.bitspersample}-bit, sample format {int(page.sampleformat or 0)}"
+        cause = f"pixels that are no numbers ({what})"
+        raise ImageReadError(cause, "Save it as 8 or 16 bit.", code="dtype")
+    return page.dtype
+
+
 def largest_segment(page: TiffPage) -> int:
     """Bytes of the largest decoded segment."""
     height, width = segment_shape(page)
-    return height * width * samples_inside(page) * page.dtype.itemsize
+    return height * width * samples_inside(page) * stored_type(page).itemsize
 
 
 def check_readable(page: TiffPage) -> None:
@@ -67,10 +81,9 @@ def check_readable(page: TiffPage) -> None:
     ImageReadError : codec missing or unknown, numbers that are no pixels, no area.
     """
     if not page.imagelength or not page.imagewidth:
-        raise ImageReadError("it has no pixels", "Save the image anew.", code="no_pixels")
-    if page.dtype is None or page.dtype.kind not in "buif":
-        what = f"{page.bitspersample}-bit, sample format {int(page.sampleformat or 0)}"
-        raise ImageReadError(f"pixels that are no numbers ({what})", "Save it as 8 or 16 bit.", code="dtype")
+        cause = "it has no pixels"
+        raise ImageReadError(cause, "Save the image anew.", code="no_pixels")
+    stored_type(page)
     if page.imagedepth > 1:
         cause = f"one page holds a volume of {page.imagedepth} planes"
         raise ImageReadError(cause, "Save it as a stack of pages.", code="axes")
@@ -156,7 +169,9 @@ def _table(plane: Plane, sparse_as_zero: bool) -> tuple[np.ndarray, np.ndarray]:
         needed = _needed(page, expected)
         short = np.flatnonzero((counts < needed) & (counts > 0))
         if len(short):
-            cause = f"{name} {short[0]} of {expected} has {counts[short[0]]:,} bytes, its pixels take {needed[short[0]]:,}"
+            cause = (
+                f"{name} {short[0]} of {expected} has {counts[short[0]]:,} bytes, its pixels take {needed[short[0]]:,}"
+            )
             raise ImageReadError(cause, "Save it anew.", code="truncated")
         counts = np.where(counts > 0, needed, 0)
     return offsets + np.where(counts > 0, plane.shift, 0), counts
@@ -201,7 +216,7 @@ def read_plane(file: TiffFile, plane: Plane, window: Window) -> np.ndarray:
 
 def is_plain(page: TiffPage) -> bool:
     """True for strips that lie in the file as they are in memory: then rows can be read alone."""
-    regular = page.bitspersample in (8, 16, 32, 64) and page.dtype.itemsize * 8 == page.bitspersample
+    regular = page.bitspersample in (8, 16, 32, 64) and stored_type(page).itemsize * 8 == page.bitspersample
     as_is = page.compression == _UNCOMPRESSED and page.predictor == 1 and page.fillorder == 1
     return as_is and regular and not page.is_tiled and not page.is_subsampled and page.sampleformat != 5
 
@@ -211,7 +226,7 @@ def _read_rows(file: TiffFile, plane: Plane, window: Window, out: np.ndarray) ->
     y0, y1, x0, x1 = window
     height, width = segment_shape(page)
     inside, line = samples_inside(page), row_bytes(page)
-    stored = page.dtype.newbyteorder(file.byteorder)
+    stored = stored_type(page).newbyteorder(file.byteorder)
     for index, sample in _meeting(page, window):
         top = index % math.ceil(page.imagelength / height) * height
         up, down = max(top, y0), min(top + height, y1)

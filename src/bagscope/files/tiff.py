@@ -24,6 +24,7 @@ from bagscope.files.segments import (
     is_plain,
     largest_segment,
     read_plane,
+    stored_type,
 )
 from bagscope.files.tiff_axes import Stack
 from bagscope.files.tiff_chain import Chain, Entry, sub_entry, walk
@@ -70,13 +71,14 @@ class TiffPicture:
         check_readable(first)
         stack, warnings = stack_of(self._path.name, first, part, self._chain, self._size, self._selection)
         if self._chain.cut:
-            raise ImageReadError(f"the file was cut: {self._chain.cut}", "Copy it again.", code="truncated")
+            cause = f"the file was cut: {self._chain.cut}"
+            raise ImageReadError(cause, "Copy it again.", code="truncated")
         chosen = tiff_axes.choose(stack, self._selection)
         levels = self._levels(stack, part)
         if not 0 <= self._selection.level < len(levels):
             cause = f"level {self._selection.level} is asked for, the file has {len(levels)} (numbers from 0)"
             raise ImageReadError(cause, "Choose one with --set images.level=0.", code="level")
-        self._planes = [[self._plane(stack, place, levels) for place in depths] for depths in chosen.tolist()]
+        self._planes = [[self._plane(stack, place, levels, first) for place in depths] for depths in chosen.tolist()]
         page = self._planes[0][0].page
         self._colour = colour_of(page)
         self._check(page)
@@ -101,11 +103,10 @@ class TiffPicture:
         fitting = [at for at, entry in enumerate(copies) if is_level(entry, first, is_marked=True)]
         return [None, *sorted(fitting, key=lambda at: -copies[at].size[1])]
 
-    def _plane(self, stack: Stack, place: int, levels: list[int | None]) -> Plane:
+    def _plane(self, stack: Stack, place: int, levels: list[int | None], first: TiffPage) -> Plane:
         entries, level = self._chain.entries, levels[self._selection.level]
         if stack.behind_first:
-            page = self._page(entries[stack.first_page].offset)
-            return Plane(page, place * page.nbytes)
+            return Plane(first, place * first.nbytes)
         entry: Entry = entries[place]
         if level is not None and entry.sub_pages:
             if level >= len(entry.sub_pages):
@@ -175,8 +176,9 @@ class TiffPicture:
     def read_indices(self) -> np.ndarray:
         """Decode (H, W) label numbers."""
         if len(self._planes) * (self._colour.samples - self._colour.has_alpha) != 1 or len(self._planes[0]) != 1:
+            cause = f"{self.header.channels} channels where label numbers are expected"
             raise ImageReadError(
-                f"{self.header.channels} channels where label numbers are expected",
+                cause,
                 "Save the labels as one plane of whole numbers.",
                 code="labels",
             )
@@ -207,7 +209,8 @@ def stack_of(
     if is_ome_xml(description) and selection.page is None:
         return _ome_stack(description, name, first, part, len(chain.entries))
     resolution = _resolution(first, _X_RESOLUTION)
-    axes, sizes, um = "I", (len(part.planes),), None
+    axes, um = "I", None
+    sizes: tuple[int, ...] = (len(part.planes),)
     shaped = tiff_axes.shaped_metadata(description)
     if description.startswith("ImageJ="):
         numbers = tiff_axes.imagej_numbers(description)
@@ -284,16 +287,18 @@ def colour_of(page: TiffPage) -> Colour:
     kinds = {_MINISWHITE: "inverted", _MINISBLACK: "grey", _RGB: "rgb", _PALETTE: "palette"}
     if photometric not in kinds:
         name = getattr(page.photometric, "name", str(photometric))
-        raise ImageReadError(f"colour model {name}", "Save it as grey or RGB.", code="colour_model")
+        cause = f"colour model {name}"
+        raise ImageReadError(cause, "Save it as grey or RGB.", code="colour_model")
     kind, palette = kinds[photometric], None
     if kind == "palette":
-        if page.colormap is None or page.dtype.kind not in "ub":
-            raise ImageReadError("a palette image without its palette", "Save it as grey or RGB.", code="broken")
+        if page.colormap is None or stored_type(page).kind not in "ub":
+            cause = "a palette image without its palette"
+            raise ImageReadError(cause, "Save it as grey or RGB.", code="broken")
         palette = np.ascontiguousarray(np.asarray(page.colormap).T)
     base = 3 if kind == "rgb" else 1
     extra = [int(meaning) for meaning in page.extrasamples or ()]
     has_alpha = samples == base + len(extra) and bool(extra) and extra[-1] in (1, 2)
-    return Colour(kind, samples, page.dtype, bits, palette, has_alpha)
+    return Colour(kind, samples, stored_type(page), bits, palette, has_alpha)
 
 
 def _resolution(page: TiffPage, tag: int) -> float:

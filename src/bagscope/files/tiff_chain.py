@@ -23,7 +23,7 @@ _CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One page of the list: where it stands, the first value of its small tags, and the places of its smaller copies."""
+    """One page of the list: where it stands, first values of its small tags, and the places of its smaller copies."""
 
     offset: int
     numbers: dict[int, int]
@@ -70,7 +70,8 @@ class _Walker:
         self.order = "<" if head[:2] == b"II" else ">"
         self.big = struct.unpack(f"{self.order}H", head[2:4])[0] == 43
         if len(head) < (16 if self.big else 8):
-            raise ImageReadError("the file ends in its first bytes", "Copy it again.", code="truncated")
+            cause = "the file ends in its first bytes"
+            raise ImageReadError(cause, "Copy it again.", code="truncated")
         self.first = struct.unpack(f"{self.order}{'Q' if self.big else 'I'}", head[8:16] if self.big else head[4:8])[0]
         self._count = struct.Struct(f"{self.order}{'Q' if self.big else 'H'}")
         self._next = struct.Struct(f"{self.order}{'Q' if self.big else 'I'}")
@@ -86,7 +87,8 @@ class _Walker:
         number = self._count.unpack(head)[0]
         self.tags_in_all += number
         if number > _MOST_TAGS or self.tags_in_all > _MOST_TAGS_IN_ALL:
-            raise ImageReadError(f"a page with {number:,} tags", "Copy the file again.", code="page_list")
+            cause = f"a page with {number:,} tags"
+            raise ImageReadError(cause, "Copy the file again.", code="page_list")
         body = self.stream.read(number * self._tag.size + self._next.size)
         if len(body) < number * self._tag.size + self._next.size:
             return None
@@ -154,7 +156,8 @@ def sub_entry(stream: BinaryIO, size: int, offset: int) -> Entry:
     stream.seek(0)
     found = _Walker(stream, size).entry(offset) if 0 < offset < size else None
     if found is None:
-        raise ImageReadError("a smaller copy lies beyond the end of the file", "Copy it again.", code="truncated")
+        cause = "a smaller copy lies beyond the end of the file"
+        raise ImageReadError(cause, "Copy it again.", code="truncated")
     return found[0]
 
 

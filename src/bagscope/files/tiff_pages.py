@@ -1,4 +1,4 @@
-"""Which pages of a TIFF are planes of the image, which its smaller copies, and which something else (labels, macros)."""
+"""Which pages of a TIFF are planes of the image, which its smaller copies, which something else (labels, macros)."""
 
 from __future__ import annotations
 

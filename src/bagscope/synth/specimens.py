@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bagscope.errors import SettingsError
+from bagscope.files.writer import write_atomic, write_ome_tiff
 from bagscope.synth.layout import well_name
-from bagscope.synth.stopgap import write_atomic, write_ome_tiff
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bagscope.files.writer import write_atomic
 from bagscope.synth.fields import Cell
 from bagscope.synth.layout import COMPOUNDS, PlannedWell, Treatment, curve_table
-from bagscope.synth.stopgap import write_atomic
 
 
 @dataclass(frozen=True)

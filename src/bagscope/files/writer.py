@@ -1,0 +1,205 @@
+"""How a file is written so that it is whole or absent, and how our own JSON and OME-TIFF are written and read."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+import tifffile
+
+from bagscope.errors import FolderError, ModelError, shown
+
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_OURS = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
+# A file's name may have 255 bytes; the temporary one is longer than the real one.
+_NAME_KEPT = 40
+
+
+def write_atomic(path: Path | str, content: bytes | bytearray | memoryview | str) -> None:
+    """Write a file so that it is there whole or not at all, whatever stops the program; text as UTF-8.
+
+    Missing folders are made. What was there before stays until the new content is safe on the disk.
+
+    Raises
+    ------
+    FolderError : no room, no right to write, or a file where a folder should be; nothing is left behind.
+    """
+    body = content.encode() if isinstance(content, str) else content
+    needed = len(body) if not isinstance(body, memoryview) else body.nbytes
+    with _replacing(Path(path), needed) as stream:
+        stream.write(body)
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write JSON for people and programs: keys in their order, two spaces, a newline at the end.
+
+    Raises
+    ------
+    ValueError : a number that is none (JSON has neither NaN nor infinity); nothing is written.
+    FolderError : as `write_atomic`.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:  # names of files that are no text
+        content = json.dumps(value, indent=2, allow_nan=False).encode()
+    write_atomic(path, content + b"\n")
+
+
+def read_json(path: Path | str, limit_bytes: int) -> Any:
+    """Read JSON that may come from anybody: its size is looked at first, and nothing but values comes out.
+
+    Raises
+    ------
+    ModelError : not there, too large, no UTF-8, no JSON, nested too deeply, or numbers that JSON cannot have.
+    """
+    path = Path(path)
+    fix = "The file was changed or damaged: copy it again, or make it anew."
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            cause = "no file"
+            raise ModelError(cause, fix, code="no_file", file=path)
+        with path.open("rb") as stream:
+            content = stream.read(limit_bytes + 1)
+    except OSError as error:
+        cause = f"it cannot be read ({error.strerror})"
+        raise ModelError(cause, "Copy the whole folder again.", code="no_file", file=path) from None
+    if len(content) > limit_bytes:
+        cause = f"it has {max(found.st_size, len(content)):,} bytes, {limit_bytes:,} are allowed"
+        raise ModelError(cause, fix, code="too_large", file=path)
+    try:
+        return json.loads(content.decode("utf-8"), parse_constant=_no_number, parse_float=_number)
+    except RecursionError:
+        cause = "it is nested too deeply"
+        raise ModelError(cause, fix, code="bad_json", file=path) from None
+    except ValueError as error:
+        cause = f"no JSON: {shown(error)[1:-1]}"
+        raise ModelError(cause, fix, code="bad_json", file=path) from None
+
+
+def _no_number(name: str) -> NoReturn:
+    message = f"{name} is no number"
+    raise ValueError(message)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text[:20])
+
+
+def write_ome_tiff(
+    path: Path | str,
+    pixels: np.ndarray,
+    *,
+    channel_names: Sequence[str],
+    pixel_um: float | None = None,
+    compression: str | None = None,
+) -> None:
+    """Write (C, H, W) pixels as OME-TIFF; the file's bytes depend on these arguments alone.
+
+    Parameters
+    ----------
+    channel_names : C names.
+    pixel_um : micrometres per pixel.
+    compression : a name that tifffile knows, such as "zlib".
+
+    Raises
+    ------
+    ValueError : pixels of another shape, or another number of names.
+    FolderError : as `write_atomic`.
+    """
+    if pixels.ndim != 3 or len(pixels) != len(channel_names) or not pixels.size:
+        message = f"pixels {pixels.shape} and channels {tuple(channel_names)}: (C, H, W) and C names are expected"
+        raise ValueError(message)
+    # tifffile would take one from clock and network card, so that no two runs made the same file.
+    own = uuid.UUID(bytes=hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest())
+    size = {} if pixel_um is None else {f"PhysicalSize{axis}": pixel_um for axis in "XY"}
+    units = {f"{name}Unit": "µm" for name in size}
+    with _replacing(Path(path), pixels.nbytes) as stream:
+        tifffile.imwrite(
+            stream,
+            pixels,
+            ome=True,
+            photometric="minisblack",
+            compression=compression,
+            metadata={"axes": "CYX", "UUID": str(own), "Channel": {"Name": list(channel_names)}, **size, **units},
+        )
+
+
+def clean_leftovers(folder: Path | str) -> list[Path]:
+    """Remove the temporary files that a killed program left in a folder; return those that were removed."""
+    removed = []
+    with suppress(OSError):
+        for entry in list(Path(folder).iterdir()):
+            if _OURS.fullmatch(entry.name) and entry.is_file() and not entry.is_symlink():
+                with suppress(OSError):
+                    entry.unlink()
+                    removed.append(entry)
+    return removed
+
+
+def is_leftover(name: str) -> bool:
+    """True for the name of a temporary file of ours."""
+    return _OURS.fullmatch(name) is not None
+
+
+@contextmanager
+def _replacing(path: Path, needed: int) -> Iterator[BinaryIO]:
+    """Give a stream whose content replaces the file when the block ends well."""
+    aside = path.with_name(f".{path.name[:_NAME_KEPT]}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("xb+") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            aside.replace(path)
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error, needed) from error
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    # Windows cannot open folders, some network drives cannot flush them; the file itself is safe.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def cannot_write(path: Path, error: OSError, needed: int = 0) -> FolderError:
+    """Say why a file or folder cannot be written, and what to do."""
+    if error.errno in _NO_ROOM:
+        cause = f"no room ({error.strerror}): {needed:,} bytes are needed, {free_bytes(path.parent):,} are free"
+        fix = "Make room or raise the quota, then use --resume."
+        return FolderError(cause, fix, code="no_room", file=path)
+    cause = f"cannot write it ({error.strerror or shown(error)})"
+    fix = "Choose a folder in which you may write, with -o."
+    return FolderError(cause, fix, code="cannot_write", file=path)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free bytes of the drive that holds a folder, existing or not; 0 when nobody knows."""
+    for place in (folder, *folder.absolute().parents):
+        with suppress(OSError):
+            return shutil.disk_usage(place).free
+    return 0
