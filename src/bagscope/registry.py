@@ -1,4 +1,4 @@
-"""Named plug-ins: a name leads to "module:attribute", imported on first use."""
+"""Named plug-ins: a name leads to a module, or to an attribute of one, imported on first use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Registry:
     Parameters
     ----------
     kind : what the things are, for messages ("pooling").
-    places : name -> "package.module:attribute".
+    places : name -> "package.module:attribute", or "package.module" for the module itself.
     """
 
     def __init__(self, kind: str, places: dict[str, str]):
@@ -39,5 +39,6 @@ class Registry:
         if name not in self._places:
             cause = f"unknown {self.kind} '{name}'{nearest(name, self._places)}"
             raise SettingsError(cause, f"Known: {', '.join(self._places)}.", code=f"unknown_{self.kind}")
-        module, attribute = self._places[name].split(":")
-        return getattr(import_module(module), attribute)
+        place, _, attribute = self._places[name].partition(":")
+        module = import_module(place)
+        return getattr(module, attribute) if attribute else module

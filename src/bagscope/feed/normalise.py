@@ -13,6 +13,8 @@ from bagscope.feed.orders import chance
 from bagscope.ops import diameter, intensity
 
 VALUES_PER_IMAGE = 20_000
+# Statistics of more images than this change no digit that matters, and each has to be read.
+MOST_IMAGES = 256
 IMAGES_FOR_SIZE = 16
 LARGEST_LOOK = 1024
 BLANK_TILE = 24
@@ -21,23 +23,29 @@ MOST_BLANK_TILES = 512
 
 @dataclass(frozen=True)
 class Measured:
-    """What the training images say: normalisation, (T, C, t, t) blank patches, blob diameters per channel in px."""
+    """What the training images say.
+
+    intensity : normalisation. blank : (T, C, t, t) patches without cells. blobs : diameter of the blobs of
+    each channel in pixels, NaN without contrast. ranges : darkest and brightest permille of each channel.
+    """
 
     intensity: intensity.Intensity
     blank: np.ndarray
     blobs: tuple[float, ...]
+    ranges: tuple[tuple[float, float], ...]
 
 
 def measure(store: PixelStore, seed: int) -> Measured:
-    """Read every training image once and measure.
+    """Read the training images once (256 of them, when there are more) and measure.
 
     Blank patches are tiles in which the 98 % quantile of every channel stays below half of what
     Otsu's threshold calls foreground.
     """
     samples: list[np.ndarray] = []
     looks: list[np.ndarray] = []
-    chosen = set(chance(seed, 101).permutation(len(store))[:IMAGES_FOR_SIZE].tolist())
-    for i in range(len(store)):
+    order = chance(seed, 101).permutation(len(store))[:MOST_IMAGES].tolist()
+    chosen = set(order[:IMAGES_FOR_SIZE])
+    for i in sorted(order):
         pixels = _centre(store, i)
         samples.append(_sample(pixels, chance(seed, 102, i)))
         if i in chosen:
@@ -46,7 +54,8 @@ def measure(store: PixelStore, seed: int) -> Measured:
     learned = intensity.learn(list(values))
     blobs = tuple(diameter.blob_diameter([p[c] for p in looks]) for c in range(values.shape[0]))
     limits = [0.5 * float(threshold_otsu(v)) for v in _normalised(values[:, :, None], learned)[:, :, 0]]
-    return Measured(learned, _blank_tiles(looks, learned, limits, chance(seed, 103)), blobs)
+    ranges = tuple((float(low), float(high)) for low, high in np.quantile(values, [0.001, 0.999], axis=1).T)
+    return Measured(learned, _blank_tiles(looks, learned, limits, chance(seed, 103)), blobs, ranges)
 
 
 def _centre(store: PixelStore, i: int) -> np.ndarray:

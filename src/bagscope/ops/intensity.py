@@ -14,10 +14,11 @@ DARKEST_QUANTILE = 0.001
 
 @dataclass(frozen=True)
 class Intensity:
-    """Per channel: y = (root(x - dark) - background) / spread.
+    """Per channel: y = (sqrt(max(x - dark, 0)) - background) / spread.
 
     The root turns photon noise, which grows with brightness, into noise of constant size; `dark`
-    takes the camera's offset away first; background at zero makes the network's zero padding mean
+    takes the camera's offset away first, and what is darker counts as dark: no camera gives it, but a
+    black image of another program does. Background at zero makes the network's zero padding mean
     "nothing here". All three are learned from training images, never from the data type.
     """
 
@@ -25,10 +26,9 @@ class Intensity:
     background: tuple[float, ...]
     spread: tuple[float, ...]
 
-
-def signed_root(x: Tensor) -> Tensor:
-    """Square root that keeps the sign: odd, monotone, finite for every finite x."""
-    return torch.sign(x) * torch.sqrt(torch.abs(x))
+    def floor(self) -> np.ndarray:
+        """Return (C,) what the darkest pixels become; nothing is lower."""
+        return -np.asarray(self.background) / np.asarray(self.spread)
 
 
 def learn(samples: list[np.ndarray]) -> Intensity:
@@ -46,8 +46,7 @@ def learn(samples: list[np.ndarray]) -> Intensity:
     for values in samples:
         values = np.asarray(values, np.float64)
         low = float(np.quantile(values, DARKEST_QUANTILE))
-        shifted = values - low
-        roots = np.sign(shifted) * np.sqrt(np.abs(shifted))
+        roots = np.sqrt(np.maximum(values - low, 0))
         dark.append(low)
         background.append(float(np.quantile(roots, BACKGROUND_QUANTILE)))
         deviation = float(roots.std())
@@ -71,4 +70,4 @@ def apply(pixels: Tensor, intensity: Intensity) -> Tensor:
         torch.tensor(v, dtype=torch.float32, device=pixels.device).reshape(shape)
         for v in (intensity.dark, intensity.background, intensity.spread)
     )
-    return (signed_root(pixels.to(torch.float32) - dark) - background) / spread
+    return (torch.sqrt(torch.relu(pixels.to(torch.float32) - dark)) - background) / spread

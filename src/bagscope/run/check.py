@@ -82,14 +82,18 @@ class CheckReport:
         return {name: (len(wells[name]), fields[name]) for name in sorted(fields)}
 
     def summary(self) -> str:
-        """Say it all for people: what is there, then the problems (the first 20 of each kind, then a count)."""
-        lines = list(self.notes)
+        """Say it all for people: what is there, then the problems."""
+        return "\n".join([*self.notes, *self.findings()])
+
+    def findings(self) -> list[str]:
+        """Return the problems for people: the first 20 of each kind, then a count."""
+        lines = []
         for severity, word in _WORDS.items():
             found = [problem for problem in self.problems if problem.severity == severity]
             lines += [f"{word}: {problem}" for problem in found[:_SHOWN]]
             if len(found) > _SHOWN:
                 lines.append(f"{word}: … and {len(found) - _SHOWN:,} more")
-        return "\n".join(lines)
+        return lines
 
 
 def check(

@@ -73,7 +73,7 @@ def fit(
     ------
     TrainingError : the loss is no finite number. Interrupted : asked to stop; the state is saved.
     """
-    network = task.network().to(device, memory_format=torch.channels_last)
+    network = task.network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loop = _Loop(task, network, training, seed, folder, fingerprint, events)
     if resume:
         loop.restore(states.newest(folder, fingerprint, events))
@@ -146,7 +146,8 @@ class _Loop(lightning.LightningModule):
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
             rows = sorted({int(r) for r in batch.rows if r >= 0})
-            cause = f"the loss is {total.item()} at step {self.done.step + 1} (training rows {rows})"
+            lines = ", ".join(map(str, rows))
+            cause = f"the loss is {total.item()} at step {self.done.step + 1} (rows {lines} of the table)"
             fix = "Lower --set training.rate, or look at these rows' pixels; the last good state is kept."
             raise TrainingError(cause, fix, code="non_finite_loss")
         self._terms = {"loss": total.item(), **{name: t.item() for name, t in terms.items()}}

@@ -8,27 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from bagscope.errors import BagscopeError, ImageReadError, Problem
-from bagscope.feed.cache import Window
+from bagscope.errors import BagscopeError, ImageReadError
+from bagscope.feed.cache import PixelStore, Window, fits_memory
 from bagscope.files.field import FieldFiles
 from bagscope.files.reader import Header, Selection
 from bagscope.files.worker import DecodingWorker
+from bagscope.run.failures import Failure, of_error
 from bagscope.settings.sections import ImagesSection
 from bagscope.tables.table import Screen
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A row that could not be used: a line of failures.csv."""
-
-    position: int
-    stage: str
-    problem: Problem
-
-
 def selection_of(images: ImagesSection, row: Mapping[str, str] | None = None) -> Selection:
     """Say which pixels of a file are meant: the settings, overruled by the row's own page, z and t."""
-    page, z, t = images.page, images.z, images.t
+    page, t = images.page, images.t
+    z: int | str | None = images.z
     own = {name: str(row.get(name, "")) for name in ("page", "z", "t")} if row is not None else {}
     page = int(own["page"]) if own.get("page") else page
     z = (int(own["z"]) if own["z"].isdigit() else own["z"]) if own.get("z") else z
@@ -122,11 +115,69 @@ def _by_count(path: Path, names: Sequence[str], wanted: Sequence[str]) -> list[i
     raise ImageReadError(cause, fix, code="channels", file=path)
 
 
-class Reader:
+@dataclass(frozen=True)
+class Source:
+    """The rows of a screen that can be read.
+
+    positions : (R,) of these rows in the screen. store : their pixels, in the same order, channels in the
+    order of `channels`. pixel_um : (R,) micrometres per pixel, NaN where no file says so.
+    """
+
+    positions: np.ndarray
+    store: PixelStore
+    channels: tuple[str, ...]
+    pixel_um: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> Source:
+        """Return these rows alone, by their place in the source."""
+        return Source(self.positions[chosen], self.store.take(chosen), self.channels, self.pixel_um[chosen])
+
+    def common_pixel_um(self) -> float | None:
+        """Micrometres per pixel of most rows, None if unknown."""
+        known = self.pixel_um[np.isfinite(self.pixel_um)]
+        return float(np.median(known)) if len(known) else None
+
+
+def make_source(
+    screen: Screen,
+    headers: Mapping[int, Header],
+    images: ImagesSection,
+    channels: Sequence[str],
+    worker: DecodingWorker,
+    free_bytes: int,
+) -> tuple[Source, list[Failure]]:
+    """Say how the rows that have a header give the wanted channels; rows that cannot are failures.
+
+    Parameters
+    ----------
+    free_bytes : memory of which a quarter may hold the rows' pixels; with 0 they are read anew each time.
+    """
+    every = fields_of(screen, images)
+    fields, shapes, positions, um, failures = [], [], [], [], []
+    orders: dict[FieldFiles, list[int] | None] = {}
+    bytes_needed = 0
+    for at in sorted(headers):
+        header = headers[at]
+        try:
+            field, order = arrange(every[at], header, channels)
+        except ImageReadError as error:
+            failures.append(of_error(at, "check", error))
+            continue
+        orders[field] = order
+        fields.append(field)
+        shapes.append((len(channels), header.height, header.width))
+        positions.append(at)
+        um.append(images.pixel_um or header.pixel_um or np.nan)
+        bytes_needed += len(channels) * header.height * header.width * header.dtype.itemsize
+    store = PixelStore(fields, shapes, _Reader(worker, orders), fits_memory(bytes_needed, free_bytes))
+    return Source(np.array(positions, dtype=np.int64), store, tuple(channels), np.array(um, dtype=float)), failures
+
+
+class _Reader:
     """Reads fields in the model's channel order through a decoding worker that may die without harm."""
 
     def __init__(self, worker: DecodingWorker, orders: Mapping[FieldFiles, list[int] | None]):
-        self._worker, self._orders = worker, dict(orders)
+        self._worker, self._orders = worker, orders
 
     def __call__(self, field: FieldFiles, window: Window | None) -> np.ndarray:
         pixels = self._worker.read(field, window)

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import nn
 
 from bagscope import __version__
 from bagscope.errors import ModelError
 from bagscope.files.writer import read_json, write_atomic, write_json
-from bagscope.nets.bagnet import BagNet
+from bagscope.tasks import TASKS
 from bagscope.tasks.card import FORMAT_VERSION, ModelCard
-from bagscope.tasks.images.task import build_network
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
@@ -26,7 +26,7 @@ LARGEST_CARD = 20_000_000
 LARGEST_HEADER = 100_000_000
 
 
-def save_model(folder: Path, network: BagNet, card: ModelCard) -> ModelCard:
+def save_model(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
     """Write weights, then the card that names their hash; without its card a model does not exist."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     payload = save_tensors(tensors, {"format": "bagscope"})
@@ -62,7 +62,7 @@ def load_card(folder: Path) -> ModelCard:
         raise ModelError(cause, "The card was changed or damaged; train again.", code="bad_card", file=path) from None
 
 
-def load_model(folder: Path, device: torch.device) -> tuple[BagNet, ModelCard]:
+def load_model(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard]:
     """Read a model and put it on a device, in evaluation mode.
 
     Raises
@@ -85,7 +85,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[BagNet, ModelCard]:
         cause = f"no safetensors file: {error}"
         raise ModelError(cause, "Train again.", code="damaged", file=path) from None
     with torch.random.fork_rng(devices=[]):
-        network = build_network(card)
+        network = TASKS.load(card.task).build_network(card)
     _refuse_misfit(network, tensors, path)
     network.load_state_dict(tensors)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
@@ -102,7 +102,7 @@ def _refuse_foreign(payload: bytes, path: Path) -> None:
         raise ModelError(cause, "Copy it again, or train again.", code="damaged", file=path)
 
 
-def _refuse_misfit(network: BagNet, tensors: dict[str, torch.Tensor], path: Path) -> None:
+def _refuse_misfit(network: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
     wanted = {k: tuple(v.shape) for k, v in network.state_dict().items()}
     there = {k: tuple(v.shape) for k, v in tensors.items()}
     if wanted != there:

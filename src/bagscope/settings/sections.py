@@ -25,6 +25,7 @@ class TableSection(Section):
     label_level: Literal["well", "image"] = Field("well", description="one label per well, or per image")
     allow_outside: bool = Field(False, description="allow relative paths that leave the folder")
     well_free_text: bool = Field(False, description="take well names as they are")
+    max_missing: Share = Field(0, description="share of rows whose files may be missing when training")
     force: bool = Field(False, description="train although the file type alone tells the class")
 
 
@@ -43,6 +44,7 @@ class ImagesSection(Section):
     pad: Literal["none", "reflect", "zero"] = Field("none", description="enlarge images that are too small")
     max_gb: float = Field(0, ge=0, description="largest decoded image; 0 = a quarter of the free memory")
     pixel_um: float = Field(0, ge=0, description="micrometres per pixel; 0 = as the files say")
+    rescale: bool = Field(False, description="scoring: bring images of another pixel size to the model's")
 
 
 def _diameter(text: str) -> str:
@@ -126,4 +128,4 @@ class ComputeSection(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
     io_timeout: Positive = Field(120, description="seconds that reading one image may take")
     tile: Annotated[int, Field(ge=8)] = Field(64, description="class-map elements per side of a tile when scoring")
-    max_failures: Share = Field(0.5, description="share of failing rows above which scoring stops")
+    max_failures: Share = Field(0.1, description="share of failing rows (and more than 10) at which scoring stops")

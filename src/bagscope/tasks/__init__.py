@@ -2,4 +2,5 @@
 
 from bagscope.registry import Registry
 
-TASKS = Registry("task", {"images": "bagscope.tasks.images.task:ImagesTask"})
+# Each entry: a module with measured_setup(job, rows) and make_task(job, rows, setup, device).
+TASKS = Registry("task", {"images": "bagscope.tasks.images.setup"})

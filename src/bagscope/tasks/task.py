@@ -33,3 +33,7 @@ class Task(Protocol):
     def rate_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters and the factor of their learning rate."""
         ...
+
+    def learned(self, net: nn.Module) -> ModelCard:
+        """Return the card with what training found out."""
+        ...

@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bagscope.feed.augment import Augmentation, Change, draw
+from bagscope.errors import ImageReadError
+from bagscope.feed.augment import UNCHANGED, Augmentation, Change, draw
 from bagscope.feed.batch import Batch
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.orders import balanced, chance
 from bagscope.ops import intensity, windows
 
 FLAT_BACKGROUNDS = 0.3
+# So many unreadable rows in a row mean that the drive is gone, not that a file is bad.
+MOST_TRIES = 100
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,19 @@ class Crops:
     store : pixels of the rows.
     targets : (R, K) 0 or 1; a row of zeros is labelled `none`.
     wells : (R,) an id per well; within a class every well is drawn equally often.
+    lines : (R,) lines of the table, by which batches name their rows.
+
+    A row that cannot be read is kept in `unreadable`, and another of its class drawn in its place.
     """
 
-    def __init__(self, store: PixelStore, targets: np.ndarray, wells: np.ndarray, plan: CropPlan, size: int):
-        self.store, self.targets, self.plan, self.size = store, targets, plan, size
+    def __init__(
+        self, store: PixelStore, targets: np.ndarray, wells: np.ndarray, lines: np.ndarray, plan: CropPlan, size: int
+    ):
+        self.store, self.targets, self.lines, self.plan, self.size = store, targets, lines, plan, size
         self.channels = store.shapes[0][0]
         present = [np.flatnonzero(targets[:, k] > 0) for k in range(targets.shape[1])]
         present.append(np.flatnonzero(targets.sum(1) == 0))
+        self.unreadable: dict[int, ImageReadError] = {}
         self._pools = [[rows[wells[rows] == w] for w in np.unique(wells[rows])] for rows in present if len(rows)]
 
     def step(self, step: int, device: torch.device) -> Batch:
@@ -61,10 +70,8 @@ class Crops:
             own = chance(self.plan.seed, 2, step, item)
             change = draw(own, self.plan.ranges, self.channels)
             if item < len(classes):
-                wells = self._pools[classes[item]]
-                of_well = wells[own.integers(len(wells))]
-                row = int(of_well[own.integers(len(of_well))])
-                crops.append(self._cut(own, row, change, device))
+                row, crop = self._of_class(own, int(classes[item]), change, device)
+                crops.append(crop)
                 rows.append(row)
             else:
                 crops.append(self._background(own, change, device))
@@ -73,12 +80,11 @@ class Crops:
 
     def fixed(self, per_row: int, device: torch.device) -> list[Batch]:
         """Unchanged crops at fixed random places of every row, for validation."""
-        still = Augmentation(dihedral=False, gain=0.0, scale=0.0)
         crops, rows, batches = [], [], []
         for row in range(len(self.store)):
             for k in range(per_row):
                 own = chance(self.plan.seed, 3, row, k)
-                crops.append(self._cut(own, row, draw(own, still, self.channels), device))
+                crops.append(self._cut(own, row, draw(own, UNCHANGED, self.channels), device))
                 rows.append(row)
         for first in range(0, len(rows), self.size):
             part = slice(first, first + self.size)
@@ -90,7 +96,23 @@ class Crops:
         found = np.asarray(rows)
         known = np.where((found >= 0)[:, None], self.targets[np.maximum(found, 0)], 0)
         target = torch.from_numpy(known.astype(np.float32)).to(device)
-        return Batch(x, torch.ones(len(rows), dtype=torch.long), target, found)
+        lines = np.where(found >= 0, self.lines[np.maximum(found, 0)], -1)
+        return Batch(x, torch.ones(len(rows), dtype=torch.long), target, lines)
+
+    def _of_class(
+        self, rng: np.random.Generator, pool: int, change: Change, device: torch.device
+    ) -> tuple[int, Tensor]:
+        wells = self._pools[pool]
+        for _ in range(MOST_TRIES):
+            of_well = wells[rng.integers(len(wells))]
+            row = int(of_well[rng.integers(len(of_well))])
+            if row in self.unreadable:
+                continue
+            try:
+                return row, self._cut(rng, row, change, device)
+            except ImageReadError as error:
+                self.unreadable[row] = error
+        raise next(reversed(self.unreadable.values()))
 
     def _cut(self, rng: np.random.Generator, row: int, change: Change, device: torch.device) -> Tensor:
         _, h, w = self.store.shapes[row]
@@ -107,7 +129,9 @@ class Crops:
     def _background(self, rng: np.random.Generator, change: Change, device: torch.device) -> Tensor:
         edge, blank = self.plan.crop, self.plan.blank
         if not len(blank) or rng.random() < FLAT_BACKGROUNDS:
-            level = rng.uniform(-0.5, 1.0, (self.channels, 1, 1))
+            # From pitch black to a little light; what a camera never gives, a blank image may have.
+            lowest = np.minimum(self.plan.intensity.floor(), -0.5)[:, None, None]
+            level = lowest + (1.0 - lowest) * rng.random((self.channels, 1, 1))
             noise = rng.uniform(0, 0.5) * rng.standard_normal((self.channels, edge, edge))
             return torch.from_numpy((level + noise).astype(np.float32)).to(device)
         scale = self.plan.scale * change.scale

@@ -31,7 +31,13 @@ class FieldScore:
 
 @torch.inference_mode()
 def score_field(
-    net: BagNet, card: ModelCard, read: ReadWindow, shape: tuple[int, int], tile: int, device: torch.device
+    net: BagNet,
+    card: ModelCard,
+    read: ReadWindow,
+    shape: tuple[int, int],
+    tile: int,
+    device: torch.device,
+    factor: float | None = None,
 ) -> FieldScore:
     """Judge one field, alone, so that its score depends on no other field.
 
@@ -41,19 +47,20 @@ def score_field(
     read : gives windows of the field's pixels.
     shape : (H, W) of the field.
     tile : class-map elements per side of a tile; bounds the memory, not the result.
+    factor : rescaled over original pixels; default: the card's.
 
     Raises
     ------
     ImageReadError : the field is too small for the network, or its scores are not finite.
     """
     grid: geometry.Grid = net.body.grid  # type: ignore[assignment]
-    scale = card.scale.factor
+    scale = card.scale.factor if factor is None else factor
     size = [windows.scaled_length(n, scale) for n in shape]
     rows, columns = (geometry.spans(grid, n, tile) for n in size)
     maps = torch.empty(len(card.classes), grid.length(size[0]), grid.length(size[1]), device=device)
     for r in rows:
         for c in columns:
-            x = _tile(read, shape, (r, c), card, device)
+            x = _tile(read, shape, (r, c), card, scale, device)
             part = net.maps(x[None].contiguous(memory_format=torch.channels_last))[0]
             maps[:, r.first : r.first + r.count, c.first : c.first + c.count] = part[
                 :, r.skip : r.skip + r.count, c.skip : c.skip + c.count
@@ -67,14 +74,24 @@ def score_field(
     return result
 
 
+def element_centres(net: BagNet, card: ModelCard, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows (h,) and columns (w,) of the map's elements, in the image's own pixels."""
+    grid: geometry.Grid = net.body.grid  # type: ignore[assignment]
+    scale = card.scale.factor
+    rows, columns = (
+        np.array([windows.to_image(at, scale) for at in grid.centres(windows.scaled_length(n, scale))]) for n in shape
+    )
+    return rows, columns
+
+
 def _tile(
     read: ReadWindow,
     shape: tuple[int, int],
     spans: tuple[geometry.Span, geometry.Span],
     card: ModelCard,
+    scale: float,
     device: torch.device,
 ) -> Tensor:
-    scale = card.scale.factor
     (rows, y0, y1), (columns, x0, x1) = (
         windows.taps(n, scale, s.start, s.stop) for n, s in zip(shape, spans, strict=True)
     )

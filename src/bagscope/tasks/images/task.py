@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bagscope.errors import ImageReadError
 from bagscope.feed.augment import Augmentation
 from bagscope.feed.batch import Batch
 from bagscope.feed.cache import PixelStore
@@ -28,11 +29,12 @@ VALIDATION_CROPS = 64
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Rows of one part: their pixels, (R, K) targets and (R,) well ids."""
+    """Rows of one part: their pixels, (R, K) targets, (R,) well ids and lines of the table."""
 
     store: PixelStore
     targets: np.ndarray
     wells: np.ndarray
+    lines: np.ndarray
 
 
 def build_network(card: ModelCard) -> BagNet:
@@ -68,12 +70,12 @@ class ImagesTask:
             ranges=ranges,
             seed=job.seed,
         )
-        self._crops = Crops(train.store, train.targets, train.wells, self._plan, job.training.batch)
+        self.crops = Crops(train.store, train.targets, train.wells, train.lines, self._plan, job.training.batch)
 
     def feed(self, part: Part, first_step: int = 0) -> Iterable[Batch]:
         """Crops of the training rows, step by step, or fixed crops of the validation rows."""
         if part == "train":
-            return ahead(lambda s: self._crops.step(s, self.device), first_step, self.job.training.steps)
+            return ahead(lambda s: self.crops.step(s, self.device), first_step, self.job.training.steps)
         return self._validation_batches()
 
     def _validation_batches(self) -> Iterator[Batch]:
@@ -81,7 +83,7 @@ class ImagesTask:
         if rows is None:
             return
         per_row = max(1, VALIDATION_CROPS // max(1, len(rows.store)))
-        crops = Crops(rows.store, rows.targets, rows.wells, self._plan, self.job.training.batch)
+        crops = Crops(rows.store, rows.targets, rows.wells, rows.lines, self._plan, self.job.training.batch)
         yield from crops.fixed(per_row, self.device)
 
     def network(self) -> BagNet:
@@ -95,9 +97,19 @@ class ImagesTask:
         log_odds, head = net(batch.x)
         return losses.joint_loss(log_odds, head, batch.target, self.card.several_labels)
 
+    def unreadable(self) -> dict[int, ImageReadError]:
+        """Return what could not be read while training, by line of the table."""
+        return {int(self._rows.lines[row]): error for row, error in self.crops.unreadable.items()}
+
+    def learned(self, net: nn.Module) -> ModelCard:
+        """Return the card with what training found out."""
+        thresholds = net.pooling.thresholds()  # type: ignore[operator,union-attr]
+        found = None if thresholds is None else tuple(thresholds.detach().cpu().tolist())
+        return self.card.model_copy(update={"thresholds": found})
+
     def rate_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
         """The pooling's thresholds learn faster than the weights: they have few gradients and far to go."""
-        pooling = list(net.pooling.parameters())  # type: ignore[operator,union-attr]
+        pooling = list(net.pooling.parameters())  # type: ignore[union-attr,operator]
         own = {id(p) for p in pooling}
         others = [p for p in net.parameters() if id(p) not in own]
         groups = [(others, 1.0), (pooling, float(self.job.training.threshold_rate))]

@@ -1,0 +1,107 @@
+"""The whole main job on a simulated plate, and how near its calls come to the truth."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bagscope.cli.console import Console, duration
+from bagscope.cli.plate_grid import plate_grids
+from bagscope.files.folder import claimed
+from bagscope.files.writer import write_atomic
+from bagscope.importers import import_screen, write_screen
+from bagscope.ops.doseresponse import fit_dose_response
+from bagscope.run.score_folder import Scores
+from bagscope.run.train import train
+from bagscope.synth.plate import simulate_plate
+from bagscope.synth.truth import PlateTruth
+from bagscope.tables.frames import csv_bytes
+
+PLATE, TABLE, MODEL, SCORES, COMPARED = "plate", "screen.csv", "model", "scores", "truth_and_calls.csv"
+PATTERN = "{plate}_{well}_s{site}.ome.tif"
+# In between, both classes are there in numbers, and either call is right.
+CLEARLY_NOT, CLEARLY = 0.1, 0.75
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the demo prints, where the wells are, and its figures for programs."""
+
+    text: str
+    wells: Path
+    values: dict[str, Any]
+
+
+def run_demo(out: Path, seed: int, device: str | None, threads: int | None, overwrite: bool, console: Console) -> Shown:
+    """Simulate, import, check, train, score, compare."""
+    began = time.monotonic()
+    console.say(f"A simulated plate goes into {out}: 96 wells, 2 channels; about 2 minutes on two cores.")
+    with claimed(out, (PLATE, TABLE, MODEL, SCORES, COMPARED), finished=COMPARED, overwrite=overwrite):
+        truth = simulate_plate(out / PLATE, seed, progress=lambda n, of: console.progress("drawing wells", n, of))
+        screen = import_screen("pattern", out / PLATE / "images", out / PLATE / "platemap.csv", pattern=PATTERN)
+        write_screen(screen, out / TABLE)
+        console.say(f"Made {out / TABLE}; now learning from its 32 control wells, as bagscope train does")
+        model = train(out / TABLE, out / MODEL, seed=seed, device=device, threads=threads, events=console)
+        scores = model.score(out / TABLE, out / SCORES, device=device, threads=threads, events=console)
+        table = compared(truth, scores)
+        write_atomic(out / COMPARED, csv_bytes(table))
+    lines, values = judged(table, truth)
+    took = f"Took {duration(time.monotonic() - began)}. Truth beside calls: {out / COMPARED}"
+    text = "\n".join([plate_grids(scores.wells, model.classes), *lines, took])
+    values |= {"failed": len(scores.failures), "seconds": round(time.monotonic() - began, 1)}
+    return Shown(text, out / SCORES / "wells.csv", values)
+
+
+def compared(truth: PlateTruth, scores: Scores) -> pd.DataFrame:
+    """Return a row per well: what is true of it, and what was called."""
+    told = scores.wells.set_index("well")
+    rows = []
+    for well in truth.wells:
+        said = told.loc[well.well]
+        rows.append(
+            {
+                "well": well.well,
+                "label": well.label,
+                "treatment": well.treatment,
+                "concentration": np.nan if well.concentration is None else well.concentration,
+                "unit": well.unit,
+                "odd": well.odd,
+                "share_responding": well.share_visible_positive,
+                "n_cells": well.n_cells,
+                "mil_probability:positive": said["mil_probability:positive"],
+                "probability:positive": said["probability:positive"],
+                "call": said["call"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def judged(table: pd.DataFrame, truth: PlateTruth) -> tuple[list[str], dict[str, Any]]:
+    """Sum up the wells that were not trained on: agreement, order, and dose-response."""
+    unseen = table[(table["label"] == "") & (table["odd"] == "") & (table["call"] != "")]
+    share, odd = unseen["share_responding"], table[table["odd"] != ""]
+    clear = unseen[(share <= CLEARLY_NOT) | (share >= CLEARLY)]
+    right = (clear["call"] == np.where(clear["share_responding"] >= CLEARLY, "positive", "negative")).sum()
+    order = float(stats.spearmanr(share, unseen["mil_probability:positive"]).statistic)
+    lines = [
+        f"Wells not trained on, in which at most {CLEARLY_NOT:.0%} or at least {CLEARLY:.0%} of the cells respond: "
+        f"{right} of {len(clear)} called right",
+        f"Rank correlation of score and true share over {len(unseen)} dose wells: {order:.2f}",
+    ]
+    values: dict[str, Any] = {"right": int(right), "clear": len(clear), "rank_correlation": order, "ec50": {}}
+    for treatment in truth.treatments:
+        mine = unseen[unseen["treatment"] == treatment.name]
+        fit = fit_dose_response(mine["concentration"], mine["probability:positive"])
+        said = f"{fit.ec50:.3g} ({fit.low:.3g} to {fit.high:.3g})" if fit.fitted else f"no fit: {fit.reason}"
+        true = f"half of the effect on cells is at {treatment.ec50:g}"
+        lines.append(f"{treatment.name}: the score is half-way at {said} {treatment.unit}; {true}")
+        values["ec50"][treatment.name] = fit.ec50 if fit.fitted else None
+    wells = ", ".join(f"{w} ({o}): {c or 'failed'}" for w, o, c in odd[["well", "odd", "call"]].to_numpy().tolist())
+    lines.append(f"Odd wells: {wells}")
+    return lines, values

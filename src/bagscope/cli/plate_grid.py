@@ -1,0 +1,80 @@
+"""What a plate looks like in a terminal: a letter and a colour per call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bagscope.tables.wells import well_name, well_place
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Black on colours that differ in brightness too, so that they are told apart without colour vision.
+_COLOURS = ("43", "46", "42", "45", "44", "41", "47")
+_SPECIAL = {"none": (".", "2"), "unsure": ("?", "7"), "": ("x", "31")}
+_MOST_PLATES = 6
+_SHOWN_PLATE = 24
+
+
+def plate_grids(wells: pd.DataFrame, classes: Sequence[str], colour: bool | None = None) -> str:
+    """Draw the calls of all wells, plate by plate (the first six), with a legend.
+
+    Parameters
+    ----------
+    wells : table of a score folder.
+    classes : of the model; each gets a letter.
+    colour : default: when stdout is a terminal.
+    """
+    colour = sys.stdout.isatty() if colour is None else colour
+    marks = _marks(classes)
+    plates = list(dict.fromkeys(wells["plate"]))
+    blocks = []
+    for plate in plates[:_MOST_PLATES]:
+        here = wells[wells["plate"] == plate]
+        blocks.append(_grid(str(plate), dict(zip(here["well"], here["call"], strict=True)), marks, colour))
+    blocks = [block for block in blocks if block]
+    if len(plates) > _MOST_PLATES:
+        blocks.append(f"... and {len(plates) - _MOST_PLATES} more plates")
+    return "\n".join([*blocks, _legend(wells["call"].tolist(), marks, colour)])
+
+
+def _marks(classes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    marks: dict[str, tuple[str, str]] = {}
+    taken: set[str] = set()
+    for at, name in enumerate(classes):
+        letters = [c.upper() for c in name if c.isalnum()] + [chr(ord("A") + i) for i in range(26)]
+        letter = next((c for c in letters if c not in taken), "#")
+        taken.add(letter)
+        marks[name] = letter, f"30;{_COLOURS[at % len(_COLOURS)]}"
+    return marks | _SPECIAL
+
+
+def _mark(call: str, marks: dict[str, tuple[str, str]], colour: bool) -> str:
+    letter, code = marks.get(call, ("&", "1"))
+    return f"\033[{code}m {letter} \033[0m" if colour else f" {letter} "
+
+
+def _grid(plate: str, calls: dict[str, str], marks: dict[str, tuple[str, str]], colour: bool) -> str:
+    places = {place: call for well, call in calls.items() if (place := well_place(well))}
+    if not places:
+        return ""
+    last_row, last_column = (max(place[axis] for place in places) for axis in (0, 1))
+    lines = [plate[:_SHOWN_PLATE], "   " + "".join(f"{column:^3d}" for column in range(1, last_column + 1))]
+    for row in range(1, last_row + 1):
+        cells = [
+            _mark(places[row, column], marks, colour) if (row, column) in places else "   "
+            for column in range(1, last_column + 1)
+        ]
+        lines.append(f"{well_name(row, 1)[:-2]:>2} " + "".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _legend(calls: Sequence[str], marks: dict[str, tuple[str, str]], colour: bool) -> str:
+    parts = []
+    for call in [*marks, *dict.fromkeys(call for call in calls if call not in marks)]:
+        count = calls.count(call)
+        if count:
+            parts.append(f"{_mark(call, marks, colour)}{call or 'failed'}: {count}")
+    return "calls of wells: " + ", ".join(part.strip() for part in parts)

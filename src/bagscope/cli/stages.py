@@ -1,0 +1,92 @@
+"""What a verb calls once its options are read: the stages, loaded only now that work begins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bagscope.cli.console import Console
+from bagscope.run.check import CheckReport, check
+from bagscope.run.failures import FAILURES
+from bagscope.run.model_folder import load_card
+from bagscope.run.predict import Model, load
+from bagscope.run.score import checked_for
+from bagscope.run.score_folder import Scores
+from bagscope.run.train import train, training_job
+from bagscope.settings.jobs import ReadJob, make_job
+from bagscope.tables.frames import read_csv
+
+
+def check_table(
+    table: Path, pixels: bool, model: Path | None, config: Path | None, given: dict[str, Any]
+) -> CheckReport:
+    """Check a table for training, or for scoring by a model."""
+    if model is not None:
+        return checked_for(load_card(model), table, make_job(ReadJob, config, given), pixels=pixels)
+    job = training_job("images", config, given)
+    return check(
+        table,
+        table=job.table,
+        images=job.images,
+        pixels=pixels,
+        split_by=job.split.by,
+        max_missing=job.table.max_missing,
+        io_timeout=job.compute.io_timeout,
+    )
+
+
+def train_table(
+    table: Path,
+    out: Path,
+    task: str,
+    config: Path | None,
+    given: dict[str, Any],
+    resume: bool,
+    overwrite: bool,
+    console: Console,
+) -> tuple[Model, int]:
+    """Train a model; return it and the number of rows that failed."""
+    model = train(table, out, task=task, config=config, resume=resume, overwrite=overwrite, events=console, **given)
+    failures = out / FAILURES
+    return model, len(read_csv(failures)) if failures.is_file() else 0
+
+
+def score_table(
+    model: Path,
+    table: Path,
+    out: Path,
+    config: Path | None,
+    given: dict[str, Any],
+    resume: bool,
+    overwrite: bool,
+    console: Console,
+) -> tuple[Scores, tuple[str, ...]]:
+    """Score a table; return the scores and the model's classes."""
+    judge = load(model, device=given.get("device", "auto"))
+    scores = judge.score(table, out, config=config, resume=resume, overwrite=overwrite, events=console, **given)
+    return scores, judge.classes
+
+
+def described(model: Path) -> tuple[list[str], dict[str, Any]]:
+    """Describe a model: lines for people, and its card for programs."""
+    card = load_card(model)
+    scale, rows = card.scale, card.training.get("rows", {})
+    size = "off" if scale.cell_diameter_px is None else f"{scale.cell_diameter_px:.1f} px, {scale.source}"
+    thresholds = zip(card.classes, card.thresholds or (), strict=False)
+    lines = [
+        f"{model}: task {card.task}, format {card.format_version}",
+        f"classes: {', '.join(card.classes)}" + ("; none where no class applies" if card.none_trained else ""),
+        f"channels: {', '.join(card.channels)}",
+        f"network: {card.network['name']}, pooling: {card.pooling['name']}",
+        f"learned shares b: {', '.join(f'{name} {b:.3f}' for name, b in thresholds) or 'none'}",
+        f"cell diameter: {size}; images rescaled by {scale.factor:.3g}",
+        f"pixel size of the training images: {scale.pixel_um or 'unknown'} um",
+        f"trained on {len(rows.get('train', []))} images, watched on {len(rows.get('validation', []))}; "
+        f"step {card.training.get('kept_step')} of {card.training.get('steps')} was kept",
+        f"calls: present from {card.calls.threshold:g} on, unsure below {card.calls.confidence:g}",
+        f"made by bagscope {card.created.get('bagscope')}, torch {card.created.get('torch')}, "
+        f"seed {card.created.get('seed')}, {card.created.get('time')}",
+        f"command: {card.created.get('command') or 'from Python'}",
+    ]
+    return lines, json.loads(card.model_dump_json())

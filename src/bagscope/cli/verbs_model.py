@@ -1,0 +1,155 @@
+"""Verbs about models: train makes one, score asks it, info says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bagscope.cli.console import Console, result, summary
+from bagscope.cli.options import (
+    Config,
+    Debug,
+    Device,
+    Json,
+    Model,
+    Overwrite,
+    Quiet,
+    Resume,
+    Seed,
+    Set,
+    Table,
+    Threads,
+    choices,
+)
+
+
+def train(
+    table: Table,
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
+    task: Annotated[str, typer.Option("--task", help="What is learned: images.")] = "images",
+    pooling: Annotated[
+        str | None, typer.Option("--pooling", help="noisy_and (default), noisy_or, isr, gm, lse, mean or max.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps; default 120.")] = None,
+    network: Annotated[str | None, typer.Option("--network", help="Network by name; default kraus.")] = None,
+    channels: Annotated[str | None, typer.Option("--channels", help="Channels to use, separated by commas.")] = None,
+    cell_diameter: Annotated[
+        str | None,
+        typer.Option("--cell-diameter", help="40 (pixels), 20um, auto (default: estimated) or off (no rescaling)."),
+    ] = None,
+    split_by: Annotated[
+        str | None, typer.Option("--split-by", help="Column whose groups are never cut, such as plate.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", min=2, help="Also train without each of K folds; scores in cross_fitted.")
+    ] = None,
+    config: Config = None,
+    settings: Set = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    device: Device = None,
+    threads: Threads = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Learn from the labelled rows of a screen table, and write a model folder.
+
+    Rows without a label are not used. A part of the labelled wells is kept aside to watch the training.
+    Interrupted work goes on with --resume, with the same result as if it had never stopped.
+
+    Example: bagscope train screen.csv -o model
+    """
+    from bagscope.cli.stages import train_table
+
+    given = choices(
+        settings,
+        pooling=pooling,
+        steps=steps,
+        network=network,
+        channels=channels,
+        cell_diameter=cell_diameter,
+        split_by=split_by,
+        folds=folds,
+        device=device,
+        threads=threads,
+        seed=seed,
+    )
+    console = Console(quiet)
+    console.say(f"Training on {table}, model into {out}; stop with Ctrl-C, go on with --resume")
+    model, failed = train_table(table, out, task, config, given, resume, overwrite, console)
+    console.say(f"Next: bagscope score {out} {table} -o scores")
+    result(str(out))
+    if json:
+        card = model.card
+        summary(
+            {
+                "model": str(out),
+                "classes": list(card.classes),
+                "channels": list(card.channels),
+                "cell_diameter_px": card.scale.cell_diameter_px,
+                "thresholds": card.thresholds,
+                "kept_step": card.training.get("kept_step"),
+                "failed": failed,
+            }
+        )
+    raise typer.Exit(3 if failed else 0)
+
+
+def score(
+    model: Model,
+    table: Table,
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the scores.")],
+    config: Config = None,
+    settings: Set = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    device: Device = None,
+    threads: Threads = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Judge every field of a screen table, its wells and its treatments.
+
+    Writes images, wells and treatments as .csv and .parquet, and failures.csv with what could not be judged.
+
+    Example: bagscope score model screen.csv -o scores
+    """
+    from bagscope.cli.plate_grid import plate_grids
+    from bagscope.cli.stages import score_table
+
+    console = Console(quiet)
+    console.say(f"Scoring {table} by {model}, tables into {out}; stop with Ctrl-C, go on with --resume")
+    given = choices(settings, device=device, threads=threads, seed=seed)
+    scores, classes = score_table(model, table, out, config, given, resume, overwrite, console)
+    failed = len(scores.failures)
+    if not quiet:
+        result(plate_grids(scores.wells, classes))
+    if failed:
+        console.warn(f"{failed} of {len(scores.images)} failed, see {out / 'failures.csv'}")
+    console.say(f"Next: open {out / 'wells.csv'}")
+    result(str(out))
+    if json:
+        calls = {str(name): int(count) for name, count in scores.wells["call"].value_counts().items()}
+        summary({"scores": str(out), "rows": len(scores.images), "failed": failed, "wells": calls})
+    raise typer.Exit(3 if failed else 0)
+
+
+def info(model: Model, quiet: Quiet = False, json: Json = False, threads: Threads = None, debug: Debug = False) -> None:
+    """Tell what a model was trained on, its classes, thresholds and versions.
+
+    Example: bagscope info model
+    """
+    from bagscope.cli.stages import described
+
+    lines, values = described(model)
+    if not quiet:
+        for line in lines:
+            result(line)
+    if json:
+        summary(values)

@@ -1,0 +1,66 @@
+"""Which rows could not be used, and the table that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bagscope.errors import ImageReadError, Problem
+from bagscope.tables.table import Screen
+
+FAILURES = "failures.csv"
+COLUMNS = ("row", "image", "plate", "well", "stage", "code", "cause", "fix")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A row that could not be used, by its position in the screen: a line of failures.csv."""
+
+    position: int
+    stage: str
+    problem: Problem
+
+
+def of_error(position: int, stage: str, error: ImageReadError) -> Failure:
+    """Turn what a reader raised into a failure; its cause names the file."""
+    said = error.problem
+    cause = f"{Path(said.file).name}: {said.cause}" if said.file else said.cause
+    problem = Problem("list", said.code, cause, said.fix, said.file, None, said.column)
+    return Failure(position, stage, problem)
+
+
+def of_check(screen: Screen, problems: Sequence[Problem]) -> list[Failure]:
+    """Return the rows that a check left out: one failure per row, its first problem."""
+    place = {int(line): at for at, line in enumerate(screen.rows["row"])}
+    found: dict[int, Failure] = {}
+    for problem in problems:
+        if problem.severity == "list" and problem.row in place:
+            at = place[problem.row]
+            found.setdefault(at, Failure(at, "check", problem))
+    return list(found.values())
+
+
+def failure_table(screen: Screen, failures: Sequence[Failure]) -> pd.DataFrame:
+    """List failures in the order of the screen, one line each."""
+    rows, first = screen.rows, screen.image_columns[0]
+    ordered = sorted(failures, key=lambda failure: failure.position)
+    at = [failure.position for failure in ordered]
+    columns = {
+        "row": rows["row"].iloc[at].to_numpy(np.int64),
+        "image": rows[first].iloc[at].to_numpy(dtype=object),
+        "plate": rows["plate"].iloc[at].to_numpy(dtype=object),
+        "well": rows["well"].iloc[at].to_numpy(dtype=object),
+        "stage": _texts(failure.stage for failure in ordered),
+        "code": _texts(failure.problem.code for failure in ordered),
+        "cause": _texts(failure.problem.cause for failure in ordered),
+        "fix": _texts(failure.problem.fix for failure in ordered),
+    }
+    return pd.DataFrame({name: columns[name] for name in COLUMNS})
+
+
+def _texts(values: Iterable[str]) -> np.ndarray:
+    return np.array(list(values), dtype=object)

@@ -1,0 +1,158 @@
+"""How a network judges fields one by one: read ahead, scored alone, kept at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from bagscope.errors import BagscopeError, ImageReadError
+from bagscope.feed.cache import Pad, PixelStore
+from bagscope.feed.orders import ahead
+from bagscope.files.signature import signature
+from bagscope.run.events import Events
+from bagscope.run.failures import Failure, of_error
+from bagscope.run.inputs import Source
+from bagscope.run.parts import FieldPart, Parts, fingerprint
+from bagscope.run.unlike import is_unlike
+from bagscope.settings.jobs import ReadJob
+from bagscope.tables.splits import TRAIN, VALIDATION
+from bagscope.tasks import TASKS
+from bagscope.tasks.card import ModelCard
+
+# Below so many failed rows a table is small, not its drive gone.
+LEAST_FAILURES = 10
+# A field up to this size is read whole, ahead of time; of a larger one, the tiles when they are needed.
+WHOLE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A network, what is known of it, and where it computes."""
+
+    network: nn.Module
+    card: ModelCard
+    device: torch.device
+
+
+@dataclass
+class JudgedFields:
+    """What came out: parts by position in the screen, failures, and what the model was trained on among them.
+
+    known : part of the training (`train`, `validation`) by position. unlike : fields unlike the training
+    images. megapixels, seconds : read and scored in this run.
+    """
+
+    parts: dict[int, FieldPart] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    known: dict[int, str] = field(default_factory=dict)
+    unlike: int = 0
+    megapixels: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field as the reading thread hands it over: kept from before, read, or failed."""
+
+    mark: str = ""
+    sign: str = ""
+    part: FieldPart | None = None
+    pixels: np.ndarray | None = None
+    is_unlike: bool = False
+    error: ImageReadError | None = None
+
+
+def judge_fields(judge: Judge, source: Source, parts: Parts, job: ReadJob, events: Events) -> JudgedFields:
+    """Score all fields of a source; what was scored before and has not changed is taken over.
+
+    A field is scored alone, so its score depends on no other field and on no order. One that cannot be
+    read, or whose score is no number, is a failure; the others go on.
+
+    Raises
+    ------
+    BagscopeError : more fields fail than the settings allow; what was scored stays.
+    """
+    task, judged = TASKS.load(judge.card.task), JudgedFields()
+    factors = _factors(judge.card, source, job)
+    pad = None if job.images.pad == "none" else Pad(task.least_px(judge.card), job.images.pad)
+    store = source.store.take(range(len(source.positions)), pad)
+    known = {sign: part for part in (TRAIN, VALIDATION) for sign in judge.card.training.get("rows", {}).get(part, ())}
+    total = len(source.positions)
+    most = max(LEAST_FAILURES, job.compute.max_failures * total)
+
+    def prepare(i: int) -> _Field:
+        return _prepared(judge.card, store, i, parts, int(source.positions[i]), job, float(factors[i]))
+
+    for i, found in enumerate(ahead(prepare, 0, total)):
+        position = int(source.positions[i])
+        if found.sign in known:
+            judged.known[position] = known[found.sign]
+        try:
+            judged.parts[position] = _part(judge, store, i, found, job.compute.tile, float(factors[i]))
+        except ImageReadError as error:
+            judged.failures.append(of_error(position, "score", error))
+            _stop_when_too_many(judged, most, total)
+        else:
+            if found.part is None:
+                parts.save(position, found.mark, judged.parts[position])
+                judged.megapixels += float(np.prod(store.shapes[i])) / 1e6
+            judged.unlike += found.is_unlike
+        events.progress("scoring", i + 1, total)
+    return judged
+
+
+def _factors(card: ModelCard, source: Source, job: ReadJob) -> np.ndarray:
+    """(R,) scale of each field: the model's, or what brings its pixel size to the model's."""
+    factor, trained = card.scale.factor, card.scale.pixel_um
+    if not job.images.rescale or not trained:
+        return np.full(len(source.positions), factor)
+    return factor * np.where(np.isfinite(source.pixel_um), source.pixel_um / trained, 1.0)
+
+
+def _prepared(
+    card: ModelCard, store: PixelStore, i: int, parts: Parts, position: int, job: ReadJob, factor: float
+) -> _Field:
+    own = store.fields[i]
+    try:
+        sign = signature(own.paths)
+        mark = fingerprint(card.weights_sha256, card.scale, own.channels, own.selection, job.images, factor, sign)
+        part = parts.load(position, mark)
+        if part is not None:
+            return _Field(mark, sign, part)
+        c, h, w = store.shapes[i]
+        if c * h * w * 4 > WHOLE_BYTES:
+            return _Field(mark, sign)
+        pixels = store.whole(i)
+        return _Field(mark, sign, None, pixels, is_unlike(card, pixels))
+    except ImageReadError as error:
+        return _Field(error=error)
+    except OSError as error:
+        cause = f"it cannot be read ({error.strerror})"
+        return _Field(error=ImageReadError(cause, "Check the drive, then use --resume.", code="io", file=own.paths[0]))
+
+
+def _part(judge: Judge, store: PixelStore, i: int, found: _Field, tile: int, factor: float) -> FieldPart:
+    if found.error is not None:
+        raise found.error
+    if found.part is not None:
+        return found.part
+    pixels, (_, h, w) = found.pixels, store.shapes[i]
+
+    def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        return store.window(i, y0, y1, x0, x1) if pixels is None else pixels[:, y0:y1, x0:x1]
+
+    score = TASKS.load(judge.card.task).score_field
+    result = score(judge.network, judge.card, read, (h, w), tile, judge.device, factor)
+    return FieldPart(result.log_odds.astype(np.float64), result.head.astype(np.float64))
+
+
+def _stop_when_too_many(judged: JudgedFields, most: float, total: int) -> None:
+    failed = len(judged.failures)
+    if failed <= most:
+        return
+    last = judged.failures[-1].problem
+    cause = f"{failed} of {total} fields have failed already, the last one: {last.cause}"
+    fix = "Mend the cause and use --resume, or allow more with --set compute.max_failures=1."
+    raise BagscopeError(cause, fix, code="too_many_failures")

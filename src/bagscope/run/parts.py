@@ -1,0 +1,67 @@
+"""What is known of each field, kept one file per field: done means that it is there and fits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bagscope.errors import BagscopeError
+from bagscope.files.writer import read_json, write_json
+
+PARTS = "parts"
+LARGEST_PART = 1_000_000
+# A folder of a hundred thousand files is slow to list on a network drive.
+_PER_FOLDER = 1000
+
+
+@dataclass(frozen=True)
+class FieldPart:
+    """Scores of one field: bag log-odds (K,) and the last layer's logits."""
+
+    log_odds: np.ndarray
+    logits: np.ndarray
+
+
+def fingerprint(*what: object) -> str:
+    """Return 32 hex digits that are equal for equal descriptions of how a part came about."""
+    text = json.dumps(what, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class Parts:
+    """The parts of a score folder.
+
+    Parameters
+    ----------
+    folder : where they lie.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def path(self, position: int) -> Path:
+        """Place of the part of the field at a position of the screen."""
+        return self._folder / f"{position // _PER_FOLDER:05d}" / f"{position:08d}.json"
+
+    def load(self, position: int, mark: str) -> FieldPart | None:
+        """Return a part that is whole and has this fingerprint, or None."""
+        path = self.path(position)
+        if not path.is_file():
+            return None
+        try:
+            found = read_json(path, LARGEST_PART)
+            if found["fingerprint"] != mark:
+                return None
+            part = FieldPart(np.array(found["log_odds"], np.float64), np.array(found["logits"], np.float64))
+        except (BagscopeError, KeyError, TypeError, ValueError):
+            return None  # a part that was damaged is made again
+        return part if np.isfinite(part.log_odds).all() and np.isfinite(part.logits).all() else None
+
+    def save(self, position: int, mark: str, part: FieldPart) -> None:
+        """Write a part; it is whole or absent."""
+        values = {"fingerprint": mark, "log_odds": part.log_odds.tolist(), "logits": part.logits.tolist()}
+        write_json(self.path(position), values)

@@ -1,0 +1,175 @@
+"""A trained model in the hand: what it is, what it says of an array, of a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bagscope.errors import ImageReadError
+from bagscope.run import score as scoring
+from bagscope.run.compute import device_of
+from bagscope.run.events import SILENT, Events
+from bagscope.run.judge import Judge
+from bagscope.run.model_folder import load_model
+from bagscope.run.score_folder import Scores
+from bagscope.settings.sections import ComputeSection
+from bagscope.tables.calls import CallRule, make_calls
+from bagscope.tables.judged import judge as judged_by
+from bagscope.tables.table import Screen
+from bagscope.tasks import TASKS
+from bagscope.tasks.card import ModelCard
+
+TILE = ComputeSection().tile
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one image.
+
+    probability, mil_probability : per class, of the last layer and of the pooled bag.
+    call, confidence : see the docs on calls.
+    class_maps : (K, h, w) probabilities of the map's elements, classes in the order of `classes`.
+    y, x : (h,) and (w,) centres of the elements in the image's own pixels.
+    """
+
+    classes: tuple[str, ...]
+    probability: Mapping[str, float]
+    mil_probability: Mapping[str, float]
+    call: str
+    confidence: float
+    class_maps: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+
+
+class Model:
+    """A trained model: its folder, its card, and what it can be asked.
+
+    Parameters
+    ----------
+    folder : where it lies.
+    network : in evaluation mode, on `device`.
+    card : what it knows of itself.
+    """
+
+    def __init__(self, folder: Path, network: torch.nn.Module, card: ModelCard, device: torch.device):
+        self.folder, self.network, self.card, self.device = folder, network, card, device
+
+    def __repr__(self) -> str:
+        return f"Model({str(self.folder)!r}, classes={list(self.card.classes)}, channels={list(self.card.channels)})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of every array."""
+        return self.card.classes
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that the network eats, in their order."""
+        return self.card.channels
+
+    def predict(self, pixels: np.ndarray) -> Prediction:
+        """Judge one image.
+
+        Parameters
+        ----------
+        pixels : (C, H, W) grey values of any number type, as they are in the files; channels as `channels`.
+
+        Raises
+        ------
+        ImageReadError : wrong number of channels, too small, or pixels that are no numbers.
+        """
+        pixels, card = np.asarray(pixels), self.card
+        if pixels.ndim != 3 or len(pixels) != len(card.channels):
+            cause = f"an array of shape {pixels.shape}, the model has the channels {', '.join(card.channels)}"
+            raise ImageReadError(cause, f"Give ({len(card.channels)}, H, W).", code="channels")
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            cause = "NaN or infinite pixels"
+            raise ImageReadError(cause, "Fill them before.", code="nan")
+        task = TASKS.load(card.task)
+        result = task.score_field(
+            self.network, card, lambda y0, y1, x0, x1: pixels[:, y0:y1, x0:x1], pixels.shape[1:], TILE, self.device
+        )
+        none = card.none_trained
+        judged = judged_by(
+            result.log_odds[None].astype(float), result.head[None].astype(float), card.several_labels, none
+        )
+        rule = CallRule(card.calls.threshold, card.calls.confidence)
+        calls, confidence = make_calls(
+            judged.mil, judged.own, card.classes, none_probability=judged.none, several=card.several_labels, rule=rule
+        )
+        probability = dict(zip(card.classes, judged.own[0].tolist(), strict=True))
+        if judged.none is not None:
+            probability["none"] = float(judged.none[0])
+        y, x = task.element_centres(self.network, card, pixels.shape[1:])
+        return Prediction(
+            classes=card.classes,
+            probability=probability,
+            mil_probability=dict(zip(card.classes, judged.mil[0].tolist(), strict=True)),
+            call=str(calls[0]),
+            confidence=float(confidence[0]),
+            class_maps=1 / (1 + np.exp(-result.maps)),
+            y=y,
+            x=x,
+        )
+
+    def score(
+        self,
+        screen: Screen | Path | str,
+        out: Path | str,
+        *,
+        config: Path | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        events: Events = SILENT,
+        **choices: Any,
+    ) -> Scores:
+        """Judge all rows of a screen, and write a score folder.
+
+        Every row of the screen has a row in the result; rows that cannot be read have no scores and stand
+        in `failures`. A field's score depends on its own pixels alone.
+
+        Parameters
+        ----------
+        screen : a screen, or a table's path.
+        out : folder of the scores; made when it is missing.
+        config : settings as a TOML file.
+        resume : go on with unfinished work in `out`; finished scores are returned as they are.
+        overwrite : replace what is in `out`.
+        choices : settings by their short names or as "section.key", such as `device`.
+
+        Raises
+        ------
+        TableError : the screen cannot be scored by this model; holds all problems, and nothing was written.
+        SettingsError : unknown or impossible settings.
+        FolderError : `out` is in use or cannot be written.
+        BagscopeError : more rows fail than the settings allow; what was scored stays, for `resume`.
+        """
+        return scoring.score(
+            Judge(self.network, self.card, self.device),
+            screen,
+            out,
+            config=config,
+            resume=resume,
+            overwrite=overwrite,
+            events=events,
+            choices=choices,
+        )
+
+
+def load(folder: Path | str, device: str = "auto") -> Model:
+    """Open a model folder.
+
+    Raises
+    ------
+    ModelError : no model there, damaged, foreign, or of a newer version.
+    SettingsError : no such device.
+    """
+    place = device_of(ComputeSection(device=device))
+    network, card = load_model(Path(folder), place)
+    return Model(Path(folder), network, card, place)

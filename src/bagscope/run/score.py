@@ -1,0 +1,105 @@
+"""How a model judges every field of a screen, and what that says of wells and treatments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from bagscope.errors import TableError
+from bagscope.files.folder import claimed
+from bagscope.files.worker import DecodingWorker
+from bagscope.run import unlike
+from bagscope.run.check import CheckReport, check
+from bagscope.run.compute import threads
+from bagscope.run.events import Events
+from bagscope.run.failures import FAILURES, of_check
+from bagscope.run.inputs import make_source
+from bagscope.run.judge import Judge, judge_fields
+from bagscope.run.parts import PARTS, Parts
+from bagscope.run.score_folder import RUN, TABLES, Provenance, Scores, read_scores, write_scores
+from bagscope.settings.jobs import ReadJob, make_job
+from bagscope.tables.table import Screen
+from bagscope.tasks import TASKS
+from bagscope.tasks.card import ModelCard
+
+OURS = (*TABLES, FAILURES, RUN, PARTS)
+
+
+def score(
+    judge: Judge,
+    screen: Screen | Path | str,
+    out: Path | str,
+    *,
+    config: Path | None,
+    resume: bool,
+    overwrite: bool,
+    events: Events,
+    choices: Mapping[str, Any],
+) -> Scores:
+    """Judge all rows of a screen and write a score folder; see `Model.score`."""
+    job, out, began = make_job(ReadJob, config, choices), Path(out), time.monotonic()
+    report = checked(judge.card, screen, job, events)
+    screen = cast(Screen, report.screen)
+    with (
+        threads(job.compute.threads),
+        claimed(out, OURS, finished=RUN, resume=resume, overwrite=overwrite),
+        DecodingWorker(job.compute.io_timeout) as worker,
+    ):
+        if (out / RUN).is_file():
+            events.say(f"{out} is finished already")
+            return read_scores(out)
+        source, misfits = make_source(screen, report.headers, job.images, judge.card.channels, worker, 0)
+        if not len(source.positions):
+            raise TableError([failure.problem for failure in misfits])
+        judged = judge_fields(judge, source, Parts(out / PARTS), job, events)
+        judged.failures = [*of_check(screen, report.problems), *misfits, *judged.failures]
+        said = [problem for problem in report.problems if problem.severity == "warn"]
+        late = unlike.after_scoring(judged.unlike, len(judged.parts), str(screen.path or ""))
+        for problem in late:
+            events.warn(str(problem))
+        provenance = Provenance(job, tuple(map(str, (*said, *late))), time.monotonic() - began)
+        return write_scores(out, screen, judge.card, judged, provenance, events)
+
+
+def checked(card: ModelCard, screen: Screen | Path | str, job: ReadJob, events: Events) -> CheckReport:
+    """Check a screen for scoring by a model and say what was found.
+
+    Raises
+    ------
+    TableError : with all that is refused.
+    """
+    report = checked_for(card, screen, job)
+    if report.refused or report.screen is None:
+        raise TableError(list(report.refused))
+    for note in report.notes:
+        events.say(note)
+    for problem in report.problems:
+        events.warn(str(problem))
+    return report
+
+
+def checked_for(card: ModelCard, screen: Screen | Path | str, job: ReadJob, *, pixels: bool = False) -> CheckReport:
+    """Find every problem that a screen has for a model; see `check`."""
+    report = check(
+        screen,
+        table=job.table,
+        images=job.images,
+        purpose="score",
+        pixels=pixels,
+        minimum_px=TASKS.load(card.task).least_px(card),
+        io_timeout=job.compute.io_timeout,
+    )
+    if report.screen is None:
+        return report
+    more = unlike.before_scoring(
+        card,
+        report.screen,
+        report.headers,
+        job.images.pixel_um,
+        rescale=job.images.rescale,
+        force=job.table.force,
+    )
+    return replace(report, problems=(*report.problems, *more))

@@ -1,0 +1,158 @@
+"""What a score folder holds: tables of images, wells and treatments, failures, and where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shlex
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bagscope import __version__
+from bagscope.errors import ModelError
+from bagscope.files.writer import write_atomic, write_json
+from bagscope.run.events import Events
+from bagscope.run.failures import FAILURES, failure_table
+from bagscope.run.judge import JudgedFields
+from bagscope.settings.jobs import ReadJob
+from bagscope.tables.calls import CallRule
+from bagscope.tables.frames import csv_bytes, read_csv, read_parquet, table_files
+from bagscope.tables.levels import LOG_ODDS, LOGIT, Levels, aggregate
+from bagscope.tables.table import Screen
+from bagscope.tasks.card import ModelCard
+
+RUN = "run.json"
+LEVELS = ("images", "wells", "treatments")
+TABLES = tuple(f"{level}.{kind}" for level in LEVELS for kind in ("parquet", "csv"))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A score folder: tables of images, wells and treatments, and of what failed."""
+
+    folder: Path
+    images: pd.DataFrame
+    wells: pd.DataFrame
+    treatments: pd.DataFrame
+    failures: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How scores came about: settings, what was warned of, and how long it took."""
+
+    job: ReadJob
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+def scored_fields(screen: Screen, card: ModelCard, judged: JudgedFields) -> pd.DataFrame:
+    """Return every row of the screen with its log-odds and logits; NaN where it failed.
+
+    `split` says what a row was to the model: `train` or `validation` when the model has seen it.
+    """
+    heads = [*card.classes, "none"] if card.none_trained and not card.several_labels else list(card.classes)
+    frame = screen.rows.copy()
+    odds = np.full((len(frame), len(card.classes)), np.nan)
+    logits = np.full((len(frame), len(heads)), np.nan)
+    for position, part in judged.parts.items():
+        odds[position], logits[position] = part.log_odds, part.logits
+    columns = {LOG_ODDS + name: odds[:, k] for k, name in enumerate(card.classes)}
+    columns |= {LOGIT + name: logits[:, k] for k, name in enumerate(heads)}
+    split = frame["split"].to_numpy(dtype=object, copy=True)
+    for position, side in judged.known.items():
+        split[position] = side
+    frame["split"] = split
+    return pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
+
+
+def levels_of(fields: pd.DataFrame, card: ModelCard, job: ReadJob) -> Levels:
+    """Sum up scored fields by the model's call rule; limits that were set by hand overrule it."""
+    rule = CallRule(threshold=card.calls.threshold, confidence=card.calls.confidence)
+    given = job.calls.model_fields_set
+    if given:
+        rule = CallRule(
+            threshold=job.calls.threshold if "threshold" in given else rule.threshold,
+            confidence=job.calls.confidence if "confidence" in given else rule.confidence,
+        )
+    return aggregate(
+        fields,
+        card.classes,
+        several=card.several_labels,
+        none_trained=card.none_trained,
+        rule=rule,
+        seed=job.seed,
+    )
+
+
+def write_scores(
+    folder: Path, screen: Screen, card: ModelCard, judged: JudgedFields, how: Provenance, events: Events
+) -> Scores:
+    """Write the tables, then run.json: a score folder without it is unfinished."""
+    levels = levels_of(scored_fields(screen, card, judged), card, how.job)
+    return write_levels(folder, screen, card, levels, judged, how, events)
+
+
+def write_levels(
+    folder: Path,
+    screen: Screen,
+    card: ModelCard,
+    levels: Levels,
+    judged: JudgedFields,
+    how: Provenance,
+    events: Events,
+) -> Scores:
+    """Write tables that were summed up before; see `write_scores`."""
+    failures = failure_table(screen, judged.failures)
+    for level in LEVELS:
+        for name, content in table_files(getattr(levels, level), level).items():
+            write_atomic(folder / name, content)
+    write_atomic(folder / FAILURES, csv_bytes(failures))
+    write_json(folder / RUN, _provenance(screen, card, judged, how, len(failures)))
+    if len(failures):
+        events.warn(f"{len(failures)} of {len(screen)} failed, see {folder / FAILURES}")
+    return Scores(folder, levels.images, levels.wells, levels.treatments, failures)
+
+
+def read_scores(folder: Path) -> Scores:
+    """Read a finished score folder.
+
+    Raises
+    ------
+    ModelError : there is none, or it is unfinished.
+    """
+    if not (folder / RUN).is_file():
+        cause = "no finished scores there" if folder.is_dir() else "no such folder"
+        fix = "Give the folder that `bagscope score ... -o SCORES` made; unfinished: add --resume there."
+        raise ModelError(cause, fix, code="no_scores", file=folder)
+    images, wells, treatments = (read_parquet(folder / f"{level}.parquet") for level in LEVELS)
+    return Scores(folder, images, wells, treatments, read_csv(folder / FAILURES))
+
+
+def _provenance(screen: Screen, card: ModelCard, judged: JudgedFields, how: Provenance, failed: int) -> dict[str, Any]:
+    return {
+        "format_version": 1,
+        "bagscope": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["bagscope", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "bagscope" else "",
+        "model": {"weights_sha256": card.weights_sha256, "classes": list(card.classes), "task": card.task},
+        "table": str(screen.path or ""),
+        "table_sha256": hashlib.sha256(screen.path.read_bytes()).hexdigest() if screen.path else "",
+        "rows": len(screen),
+        "scored": len(judged.parts),
+        "failed": failed,
+        "seconds": round(how.seconds, 3),
+        "megapixels": round(judged.megapixels, 3),
+        "settings": json.loads(how.job.model_dump_json()),
+        "warnings": list(how.warnings),
+    }

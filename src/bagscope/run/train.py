@@ -1,0 +1,114 @@
+"""How a screen becomes a model: check, read, train, and again without each fold when asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from bagscope.errors import SettingsError, TableError, nearest
+from bagscope.files.folder import claimed
+from bagscope.files.worker import DecodingWorker
+from bagscope.files.writer import write_atomic
+from bagscope.run.check import CheckReport, check
+from bagscope.run.compute import device_of, threads
+from bagscope.run.events import SILENT, Events
+from bagscope.run.failures import FAILURES, failure_table
+from bagscope.run.folds import CROSS_FITTED, cross_fit
+from bagscope.run.model_folder import CARD, WEIGHTS
+from bagscope.run.one_model import HISTORY, README, RESUME, SPLIT, Run, train_model
+from bagscope.run.predict import Model, load
+from bagscope.run.rows import labelled_rows
+from bagscope.settings.jobs import JOBS, ImagesJob, make_job
+from bagscope.tables.frames import csv_bytes
+from bagscope.tables.table import Screen
+
+OURS = (CARD, WEIGHTS, HISTORY, SPLIT, README, FAILURES, RESUME, CROSS_FITTED, "fold_*")
+
+
+def train(
+    screen: Screen | Path | str,
+    out: Path | str,
+    *,
+    task: str = "images",
+    config: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    events: Events = SILENT,
+    **choices: Any,
+) -> Model:
+    """Learn from the labelled rows of a screen, and write a model folder.
+
+    Equal rows, settings and seed give equal weights on a CPU, also when training was interrupted and resumed.
+
+    Parameters
+    ----------
+    screen : a screen, or a table's path.
+    out : folder of the model; made when it is missing.
+    config : settings as a TOML file.
+    resume : go on with unfinished work in `out`; a finished model is returned as it is.
+    overwrite : replace what is in `out`.
+    choices : settings by their short names (`pooling`, `steps`, `seed`, ...) or as "section.key".
+
+    Raises
+    ------
+    TableError : the screen cannot be trained on; holds all problems, and nothing was written.
+    SettingsError : unknown or impossible settings.
+    FolderError : `out` is in use or cannot be written.
+    ModelError : a training is resumed that was begun with other rows, files or settings.
+    Interrupted : asked to stop; the state was saved.
+    """
+    job, out = training_job(task, config, choices), Path(out)
+    run = Run(job, device_of(job.compute), resume, events)
+    report = checked(screen, job, events)
+    with (
+        threads(job.compute.threads),
+        claimed(out, OURS, finished=CARD, resume=resume, overwrite=overwrite),
+        DecodingWorker(job.compute.io_timeout) as worker,
+    ):
+        rows, failures = labelled_rows(report, job, worker, events)
+        if not (out / CARD).is_file():
+            _, more = train_model(rows, out, run)
+            failures += more
+        if failures:
+            write_atomic(out / FAILURES, csv_bytes(failure_table(rows.screen, failures)))
+            events.warn(f"{len(failures)} of {len(rows.screen)} failed, see {out / FAILURES}")
+        if job.split.folds:
+            cross_fit(rows, out, run)
+    return load(out, device=job.compute.device)
+
+
+def training_job(task: str, config: Path | None, choices: dict[str, Any]) -> ImagesJob:
+    """Make the job of a task.
+
+    Raises
+    ------
+    SettingsError : unknown task or setting, or a value out of range.
+    """
+    if task not in JOBS:
+        cause = f"unknown task '{task}'{nearest(task, JOBS)}"
+        raise SettingsError(cause, f"Known: {', '.join(JOBS)}.", code="unknown_task")
+    return cast(ImagesJob, make_job(JOBS[task], config, choices))
+
+
+def checked(screen: Screen | Path | str, job: ImagesJob, events: Events) -> CheckReport:
+    """Check a screen for training and say what was found.
+
+    Raises
+    ------
+    TableError : with all that is refused.
+    """
+    report = check(
+        screen,
+        table=job.table,
+        images=job.images,
+        split_by=job.split.by,
+        max_missing=job.table.max_missing,
+        io_timeout=job.compute.io_timeout,
+    )
+    if report.refused or report.screen is None:
+        raise TableError(list(report.refused))
+    for note in report.notes:
+        events.say(note)
+    for problem in report.problems:
+        events.warn(str(problem))
+    return report

@@ -1,0 +1,81 @@
+"""How images to be scored differ from those that a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bagscope.errors import Problem, Severity
+from bagscope.files.reader import Header
+from bagscope.tables.labels import unknown_labels
+from bagscope.tables.table import Screen
+from bagscope.tasks.card import ModelCard
+
+SAID_FROM, REFUSED_FROM = 0.02, 0.5
+# Some images of a plate are odd; when one in twenty is, the camera or the format is another.
+UNLIKE_SHARE = 0.05
+
+
+def before_scoring(
+    card: ModelCard, screen: Screen, headers: Mapping[int, Header], pixel_um: float, *, rescale: bool, force: bool
+) -> list[Problem]:
+    """Compare pixel sizes and labels with the model's.
+
+    Parameters
+    ----------
+    pixel_um : micrometres per pixel as set by hand; 0 = as the files say.
+    rescale : images are brought to the model's pixel size. force : a wrong size is only said.
+    """
+    file = str(screen.path or "")
+    problems = [] if rescale else _pixel_sizes(card, headers, pixel_um, file, force)
+    unknown = unknown_labels(screen.rows, card.classes)
+    if unknown:
+        counts = ", ".join(f"{name} ({count} rows)" for name, count in list(unknown.items())[:5])
+        cause = f"labels that the model does not know: {counts}; it knows {', '.join(card.classes)}"
+        problems.append(
+            Problem("warn", "unknown_label", cause, "They are left out of comparisons.", file, None, "label")
+        )
+    return problems
+
+
+def _pixel_sizes(
+    card: ModelCard, headers: Mapping[int, Header], pixel_um: float, file: str, force: bool
+) -> list[Problem]:
+    known = [pixel_um or header.pixel_um for header in headers.values()]
+    sizes = np.array([um for um in known if um])
+    trained = card.scale.pixel_um
+    if not trained or not len(sizes):
+        return []
+    off = sizes[np.argmax(np.abs(np.log(sizes / trained)))]
+    change = max(off / trained, trained / off) - 1
+    if change <= SAID_FROM:
+        return []
+    cause = f"pixels of {off:g} um, the model was trained on {trained:g} um"
+    fix = "Rescale with --set images.rescale=true, or go on as it is with --set table.force=true."
+    severity: Severity = "refuse" if change > REFUSED_FROM and not force else "warn"
+    return [Problem(severity, "pixel_size", cause, fix, file)]
+
+
+def is_unlike(card: ModelCard, pixels: np.ndarray) -> bool:
+    """Tell whether some channel's typical pixel is darker or brighter than nearly all training pixels.
+
+    Parameters
+    ----------
+    pixels : (C, H, W).
+    """
+    if not card.pixel_range:
+        return False
+    # Every 7th pixel each way is enough for a median.
+    middle = np.median(pixels[:, ::7, ::7], axis=(1, 2))
+    low, high = np.array(card.pixel_range).T
+    return bool(((middle < low) | (middle > high)).any())
+
+
+def after_scoring(unlike: int, scored: int, file: str) -> list[Problem]:
+    """Warn when more than one image in twenty is darker or brighter than the training images."""
+    if not scored or unlike <= UNLIKE_SHARE * scored:
+        return []
+    cause = f"{unlike} of {scored} images are darker or brighter than those of training"
+    fix = "Check bit depth, exposure and channels; scores of unlike images mean little."
+    return [Problem("warn", "unlike_images", cause, fix, file)]

@@ -1,0 +1,194 @@
+"""From labelled rows to a task that can be trained: measure the images, fix the scale, fill the card."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bagscope.errors import SettingsError
+from bagscope.feed.cache import PixelStore
+from bagscope.feed.normalise import Measured, measure
+from bagscope.nets import NETWORKS
+from bagscope.ops import diameter
+from bagscope.ops.geometry import Grid
+from bagscope.settings.jobs import ImagesJob
+from bagscope.settings.sections import ScaleSection
+from bagscope.tables.labels import classes_of, several_labels, targets
+from bagscope.tables.splits import TRAIN, VALIDATION
+from bagscope.tasks.card import CallCard, IntensityCard, ModelCard, ScaleCard
+from bagscope.tasks.images.scoring import element_centres, score_field
+from bagscope.tasks.images.task import ImagesTask, LabelledRows, build_network
+
+__all__ = [
+    "Labelled",
+    "Setup",
+    "build_network",
+    "element_centres",
+    "least_px",
+    "make_task",
+    "measured_setup",
+    "score_field",
+]
+
+# Beyond these an estimate says more about odd images than about cells.
+LEAST_FACTOR, MOST_FACTOR = 1 / 16, 8.0
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled rows and their pixels: (R,) labels, well ids, parts and lines of the table.
+
+    pixel_um : micrometres per pixel, None if unknown.
+    """
+
+    store: PixelStore
+    labels: Sequence[str]
+    wells: Sequence[str]
+    parts: Sequence[str]
+    lines: Sequence[int]
+    channels: tuple[str, ...]
+    pixel_um: float | None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What training starts from: images measured, scale fixed; `least_px` is the smallest side of an image."""
+
+    measured: Measured
+    scale: ScaleCard
+    least_px: int
+
+    def notes(self) -> list[str]:
+        """Say it for people."""
+        if self.scale.cell_diameter_px is None:
+            return ["images are not rescaled"]
+        um = f" ({self.scale.cell_diameter_px * self.scale.pixel_um:.1f} um)" if self.scale.pixel_um else ""
+        return [
+            f"cell diameter {self.scale.cell_diameter_px:.1f} px{um}, {self.scale.source}: "
+            f"images are rescaled by {self.scale.factor:.2f}"
+        ]
+
+
+def measured_setup(job: ImagesJob, rows: Labelled) -> Setup:
+    """Measure the rows that train, and say at what scale the network will see them.
+
+    Raises
+    ------
+    SettingsError : a diameter in micrometres without a pixel size, or one that cannot be estimated.
+    """
+    training = np.flatnonzero(np.asarray(rows.parts) == TRAIN)
+    measured = measure(rows.store.take(training), job.seed)
+    scale = scale_of(job.scale, measured.blobs, rows.pixel_um)
+    return Setup(measured, scale, _least_side(_grid(job, len(rows.channels)).smallest, scale.factor))
+
+
+def make_task(job: ImagesJob, rows: Labelled, setup: Setup, device: torch.device) -> ImagesTask:
+    """Make the task of rows that are large enough, by what was measured on them."""
+    classes, none_trained = classes_of(rows.labels)
+    several = several_labels(rows.labels)
+    wanted = targets(rows.labels, classes)
+    numbers = np.unique(np.asarray(rows.wells, dtype=object).astype(str), return_inverse=True)[1]
+
+    def part(name: str) -> LabelledRows | None:
+        at = np.flatnonzero(np.asarray(rows.parts) == name)
+        return (
+            LabelledRows(rows.store.take(at), wanted[at], numbers[at], np.asarray(rows.lines)[at]) if len(at) else None
+        )
+
+    train = part(TRAIN)
+    if train is None:
+        cause = "no row is left to train on"
+        raise SettingsError(cause, "Give rows of each class to 'train'.", code="no_training_row")
+    learns_none = none_trained or job.augment.background > 0
+    card = _card(job, rows.channels, classes, several, learns_none, setup)
+    return ImagesTask(job, card, train, part(VALIDATION), setup.measured, device)
+
+
+def least_px(card: ModelCard) -> int:
+    """Smallest side, in pixels of the image, of which a model's network makes an element."""
+    return _least_side(int(card.grid["smallest"]), card.scale.factor)
+
+
+def _least_side(smallest: int, factor: float) -> int:
+    return max(1, math.ceil((smallest - 0.5) / factor))
+
+
+def scale_of(section: ScaleSection, blobs: Sequence[float], pixel_um: float | None) -> ScaleCard:
+    """Say how large a cell is in the images, and by which factor they are rescaled to make it `target_px` wide.
+
+    Parameters
+    ----------
+    blobs : diameter in pixels of what dominates each channel, for an estimate.
+    pixel_um : micrometres per pixel, None if unknown.
+
+    Raises
+    ------
+    SettingsError : see `measured_setup`.
+    """
+    text = section.cell_diameter
+    if text == "off":
+        return ScaleCard(cell_diameter_px=None, source="off", factor=1.0, pixel_um=pixel_um)
+    if text == "auto":
+        px = diameter.cell_diameter(list(blobs))
+        if not math.isfinite(px):
+            cause = "the size of a cell cannot be estimated: the training images have no contrast"
+            raise SettingsError(cause, "Give --cell-diameter (pixels, or 20um), or off.", code="no_diameter")
+    else:
+        number = float(re.match(r"[\d.]+", text)[0])  # type: ignore[index]  # the settings have checked it
+        if text.endswith("m"):
+            if not pixel_um:
+                cause = f"--cell-diameter {text}, but the images do not say how large a pixel is"
+                fix = "Give the diameter in pixels, or --set images.pixel_um=0.65."
+                raise SettingsError(cause, fix, code="no_pixel_size")
+            number /= pixel_um
+        px = number
+    if px <= 0:
+        cause = f"a cell diameter of {text}"
+        raise SettingsError(cause, "Give a number above 0.", code="bad_diameter")
+    factor = min(MOST_FACTOR, max(LEAST_FACTOR, section.target_px / px))
+    source = "estimated" if text == "auto" else "given"
+    return ScaleCard(cell_diameter_px=px, source=source, factor=factor, pixel_um=pixel_um)
+
+
+def _grid(job: ImagesJob, channels: int) -> Grid:
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return NETWORKS.load(job.network.name)(channels, 1).grid
+
+
+def _card(
+    job: ImagesJob,
+    channels: tuple[str, ...],
+    classes: tuple[str, ...],
+    several: bool,
+    learns_none: bool,
+    setup: Setup,
+) -> ModelCard:
+    grid, network, learned = _grid(job, len(channels)), job.network, setup.measured.intensity
+    return ModelCard(
+        task=job.task,
+        classes=classes,
+        several_labels=several,
+        none_trained=learns_none,
+        channels=channels,
+        network={
+            "name": network.name,
+            "batch_norm": network.batch_norm,
+            "dropout_pool": network.dropout_pool,
+            "dropout_last": network.dropout_last,
+            "bias": network.bias,
+        },
+        pooling={"name": job.pooling.name, "a": job.pooling.a, "b": job.pooling.b, "r": job.pooling.r},
+        grid={"jump": grid.jump, "offset": grid.offset, "field": grid.field, "smallest": grid.smallest},
+        intensity=IntensityCard(dark=learned.dark, background=learned.background, spread=learned.spread),
+        pixel_range=setup.measured.ranges,
+        scale=setup.scale,
+        calls=CallCard(threshold=job.calls.threshold, confidence=job.calls.confidence),
+        calibration={"method": "none"},
+        training={"steps": job.training.steps, "seed": job.seed},
+        created={},
+    )
