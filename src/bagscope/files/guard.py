@@ -35,6 +35,8 @@ def guarded(path: Path, read: Callable[[], Result], waits_s: Sequence[float] | N
             said = error.problem
             raise ImageReadError(said.cause, said.fix, code=said.code, file=path) from error
         except OSError as error:
+            if error.errno is None:  # Pillow's word for pixels that it cannot decode
+                raise _of_a_decoder(path, error) from error
             if error.errno in _PASSING and wait is not None:
                 time.sleep(wait)
                 continue
@@ -48,10 +50,14 @@ def guarded(path: Path, read: Callable[[], Result], waits_s: Sequence[float] | N
                 cause = f"its compression needs imagecodecs ({shown(error)})"
                 fix = "Run `pip install imagecodecs`."
                 raise ImageReadError(cause, fix, code="codec", file=path) from error
-            cause = f"it cannot be decoded ({type(error).__name__}: {shown(error)})"
-            fix = "The file is damaged or unusual: copy it again, or save it anew as TIFF."
-            raise ImageReadError(cause, fix, code="broken", file=path) from error
+            raise _of_a_decoder(path, error) from error
     raise AssertionError  # the loop always returns or raises
+
+
+def _of_a_decoder(path: Path, error: Exception) -> ImageReadError:
+    cause = f"it cannot be decoded ({type(error).__name__}: {shown(error)})"
+    fix = "The file is damaged or unusual: copy it again, or save it anew as TIFF."
+    return ImageReadError(cause, fix, code="broken", file=path)
 
 
 def _of_the_system(path: Path, error: OSError, tries: int) -> ImageReadError:

@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import imagecodecs
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
 
@@ -71,7 +70,9 @@ class PngPicture(Raster):
     def _stored(self) -> np.ndarray:
         content = self._plain_content()
         if self._depth == 16 and self._type != _GREY:
-            # Pillow would make 8 bits of it without a word.
+            # Pillow would make 8 bits of it without a word. All else works without imagecodecs.
+            import imagecodecs
+
             stored = imagecodecs.png_decode(content)
         else:
             with PngImageFile(io.BytesIO(content)) as image:

@@ -177,6 +177,17 @@ def _table(plane: Plane, sparse_as_zero: bool) -> tuple[np.ndarray, np.ndarray]:
     return offsets + np.where(counts > 0, plane.shift, 0), counts
 
 
+def is_cut(page: TiffPage, size: int) -> bool:
+    """True when data that a page needs lie beyond the end of the file, whose size is given; decodes nothing."""
+    offsets, counts = np.asarray(page.dataoffsets, np.int64), np.asarray(page.databytecounts, np.int64)
+    shown = min(len(offsets), len(counts))
+    offsets, counts = offsets[:shown], counts[:shown]
+    if page.compression == _UNCOMPRESSED and page.imagelength and page.imagewidth:
+        needed = _needed(page, expected_segments(page))[:shown]
+        counts[: len(needed)] = np.minimum(counts[: len(needed)], needed)
+    return bool((offsets + counts > size).any())
+
+
 def _needed(page: TiffPage, expected: int) -> np.ndarray:
     height = segment_shape(page)[0]
     rows = np.full(expected, height, np.int64)

@@ -21,6 +21,7 @@ from bagscope.files.segments import (
     Plane,
     check_readable,
     check_segments,
+    is_cut,
     is_plain,
     largest_segment,
     read_plane,
@@ -35,6 +36,8 @@ _JPEG = 7
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _UNITS_UM = {2: 25_400.0, 3: 1e4, 4: 1e3, 5: 1.0}
 _METAMORPH_PLANES = 33629
+# Writers append, so a cut takes the last pages first; to look at all of a long stack would take long.
+_LAST_PAGES = 100
 
 
 class TiffPicture:
@@ -44,20 +47,22 @@ class TiffPicture:
         self._path, self._selection = path, selection
         self._size = path.stat().st_size
         self._pages: dict[int, TiffPage] = {}
-        with path.open("rb") as stream:
-            self._chain = walk(stream, self._size)
-        with no_complaints():
-            # is_ome=False: tifffile would open the other files of a set, and give their pixels too.
-            self._file = TiffFile(path, is_ome=False)
-            try:
+        # Opened here: tifffile leaves a file open when it dislikes what it finds in it.
+        self._stream = path.open("rb")
+        try:
+            self._chain = walk(self._stream, self._size)
+            self._stream.seek(0)
+            with no_complaints():
+                # is_ome=False: tifffile would open the other files of a set, and give their pixels too.
+                self._file = TiffFile(self._stream, is_ome=False)
                 self._plan()
-            except BaseException:
-                self._file.close()
-                raise
+        except BaseException:
+            self._stream.close()
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        self._stream.close()
 
     def _page(self, offset: int) -> TiffPage:
         if offset not in self._pages:
@@ -96,8 +101,7 @@ class TiffPicture:
         first = entries[part.planes[0]]
         if part.levels and not first.sub_pages:
             return [None, *part.levels]
-        with self._path.open("rb") as stream:
-            copies = [sub_entry(stream, self._size, offset) for offset in first.sub_pages]
+        copies = [sub_entry(self._stream, self._size, offset) for offset in first.sub_pages]
         if stack.behind_first:
             return [None]
         fitting = [at for at, entry in enumerate(copies) if is_level(entry, first, is_marked=True)]
@@ -128,6 +132,16 @@ class TiffPicture:
         if not is_plain(page):
             refuse_larger(largest_segment(page), allowed, "one strip or tile of the image")
         check_segments(planes, self._size, self._selection.sparse_as_zero)
+        self._refuse_cut()
+
+    def _refuse_cut(self) -> None:
+        """Look at pages that are not read, too: the image itself may be whole in a file that was cut."""
+        entries = self._chain.entries
+        for number in range(max(0, len(entries) - _LAST_PAGES), len(entries)):
+            for offset in (entries[number].offset, *entries[number].sub_pages):
+                if is_cut(self._page(offset), self._size):
+                    cause = f"the data of page {number} lie beyond the end of the file: it was cut"
+                    raise ImageReadError(cause, "Copy it again.", code="truncated")
 
     def _bytes(self, size: tuple[int, int]) -> int:
         stored = self._colour.samples * self._colour.dtype.itemsize
