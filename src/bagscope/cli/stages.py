@@ -8,14 +8,13 @@ from typing import Any
 
 from bagscope.cli.console import Console
 from bagscope.run.check import CheckReport, check
-from bagscope.run.failures import FAILURES
+from bagscope.run.failures import count_failures
 from bagscope.run.model_folder import load_card
 from bagscope.run.predict import Model, load
 from bagscope.run.score import checked_for
 from bagscope.run.score_folder import Scores
 from bagscope.run.train import train, training_job
 from bagscope.settings.jobs import ReadJob, make_job
-from bagscope.tables.frames import read_csv
 
 
 def check_table(
@@ -48,8 +47,7 @@ def train_table(
 ) -> tuple[Model, int]:
     """Train a model; return it and the number of rows that failed."""
     model = train(table, out, task=task, config=config, resume=resume, overwrite=overwrite, events=console, **given)
-    failures = out / FAILURES
-    return model, len(read_csv(failures)) if failures.is_file() else 0
+    return model, count_failures(out)
 
 
 def score_table(

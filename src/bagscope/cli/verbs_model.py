@@ -120,8 +120,8 @@ def score(
 
     Example: bagscope score model screen.csv -o scores
     """
-    from bagscope.cli.plate_grid import plate_grids
     from bagscope.cli.stages import score_table
+    from bagscope.report.plate_grid import plate_grids
 
     console = Console(quiet)
     console.say(f"Scoring {table} by {model}, tables into {out}; stop with Ctrl-C, go on with --resume")

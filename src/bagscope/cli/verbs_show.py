@@ -28,12 +28,15 @@ def demo(
 
     Example: bagscope demo demo
     """
-    from bagscope.cli.demo import run_demo
+    from bagscope.report.plate_grid import plate_grids
+    from bagscope.reproduce.demo import run_demo
 
-    console = Console(quiet)
-    shown = run_demo(out, seed or 0, device, threads, overwrite, console)
-    result(shown.text)
-    result(str(shown.wells))
+    shown = run_demo(out, seed or 0, device, threads, overwrite, Console(quiet))
+    if not quiet:
+        result(plate_grids(shown.scores.wells, shown.classes))
+        for line in shown.lines:
+            result(line)
+    result(str(shown.scores.folder / "wells.csv"))
     if json:
         summary(shown.values)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bagscope.errors import ImageReadError, Problem
+from bagscope.tables.frames import read_csv
 from bagscope.tables.table import Screen
 
 FAILURES = "failures.csv"
@@ -42,6 +43,12 @@ def of_check(screen: Screen, problems: Sequence[Problem]) -> list[Failure]:
             at = place[problem.row]
             found.setdefault(at, Failure(at, "check", problem))
     return list(found.values())
+
+
+def count_failures(folder: Path) -> int:
+    """Return the number of failures that a folder lists; 0 without a list."""
+    path = folder / FAILURES
+    return len(read_csv(path)) if path.is_file() else 0
 
 
 def failure_table(screen: Screen, failures: Sequence[Failure]) -> pd.DataFrame:

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bagscope.cli.console import Console, duration
-from bagscope.cli.plate_grid import plate_grids
 from bagscope.files.folder import claimed
 from bagscope.files.writer import write_atomic
 from bagscope.importers import import_screen, write_screen
 from bagscope.ops.doseresponse import fit_dose_response
+from bagscope.run.events import Events
 from bagscope.run.score_folder import Scores
 from bagscope.run.train import train
 from bagscope.synth.plate import simulate_plate
@@ -31,31 +30,32 @@ CLEARLY_NOT, CLEARLY = 0.1, 0.75
 
 @dataclass(frozen=True)
 class Shown:
-    """What the demo prints, where the wells are, and its figures for programs."""
+    """What the demo found: scores, the model's classes, sentences, and figures for programs."""
 
-    text: str
-    wells: Path
+    scores: Scores
+    classes: tuple[str, ...]
+    lines: list[str]
     values: dict[str, Any]
 
 
-def run_demo(out: Path, seed: int, device: str | None, threads: int | None, overwrite: bool, console: Console) -> Shown:
+def run_demo(out: Path, seed: int, device: str | None, threads: int | None, overwrite: bool, events: Events) -> Shown:
     """Simulate, import, check, train, score, compare."""
     began = time.monotonic()
-    console.say(f"A simulated plate goes into {out}: 96 wells, 2 channels; about 2 minutes on two cores.")
+    events.say(f"A simulated plate goes into {out}: 96 wells, 2 channels; about 2 minutes on two cores.")
     with claimed(out, (PLATE, TABLE, MODEL, SCORES, COMPARED), finished=COMPARED, overwrite=overwrite):
-        truth = simulate_plate(out / PLATE, seed, progress=lambda n, of: console.progress("drawing wells", n, of))
+        truth = simulate_plate(out / PLATE, seed, progress=lambda n, of: events.progress("drawing wells", n, of))
         screen = import_screen("pattern", out / PLATE / "images", out / PLATE / "platemap.csv", pattern=PATTERN)
         write_screen(screen, out / TABLE)
-        console.say(f"Made {out / TABLE}; now learning from its 32 control wells, as bagscope train does")
-        model = train(out / TABLE, out / MODEL, seed=seed, device=device, threads=threads, events=console)
-        scores = model.score(out / TABLE, out / SCORES, device=device, threads=threads, events=console)
+        events.say(f"Made {out / TABLE}; now learning from its 32 control wells, as bagscope train does")
+        model = train(out / TABLE, out / MODEL, seed=seed, device=device, threads=threads, events=events)
+        scores = model.score(out / TABLE, out / SCORES, device=device, threads=threads, events=events)
         table = compared(truth, scores)
         write_atomic(out / COMPARED, csv_bytes(table))
     lines, values = judged(table, truth)
-    took = f"Took {duration(time.monotonic() - began)}. Truth beside calls: {out / COMPARED}"
-    text = "\n".join([plate_grids(scores.wells, model.classes), *lines, took])
-    values |= {"failed": len(scores.failures), "seconds": round(time.monotonic() - began, 1)}
-    return Shown(text, out / SCORES / "wells.csv", values)
+    seconds = time.monotonic() - began
+    lines.append(f"Took {seconds:.0f} s. Truth beside calls: {out / COMPARED}")
+    values |= {"failed": len(scores.failures), "seconds": round(seconds, 1)}
+    return Shown(scores, model.classes, lines, values)
 
 
 def compared(truth: PlateTruth, scores: Scores) -> pd.DataFrame:
