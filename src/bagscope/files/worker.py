@@ -17,7 +17,6 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-import bagscope
 from bagscope.errors import BagscopeError, ImageReadError, Problem, shown
 from bagscope.files.decoding import READY, question_of
 from bagscope.files.field import FieldFiles
@@ -240,7 +239,7 @@ def _as_asked(said: Problem, field: FieldFiles) -> ImageReadError:
 
 def _search_path() -> list[str]:
     """Return where this process finds its modules; the folder it happens to stand in is not one of the places."""
-    package = str(Path(bagscope.__file__).absolute().parents[1])
+    package = str(Path(__file__).absolute().parents[2])
     found = [place for place in sys.path if isinstance(place, str) and place]
     return found if package in found else [package, *found]
 
