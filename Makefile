@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@printf '%s' "$(CURDIR)" > $@
 
 demo: setup  ## simulate a plate, learn from its controls, call every well; prints where the scores are
-	$(BIN)/bagscope demo demo
+	$(BIN)/bagscope demo demo --overwrite
 
 test: setup  ## run all tests
 	$(BIN)/python -m pytest
