@@ -1,0 +1,56 @@
+"""What was asked of an experiment, and which of its parts this means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bagscope.errors import SettingsError, nearest
+
+
+@dataclass(frozen=True)
+class Order:
+    """An experiment by name, its data and output, and how much of it is wanted; see `run_experiment`."""
+
+    name: str
+    data: Path | None
+    out: Path
+    seeds: int | None = None
+    only: str | None = None
+    quick: bool = False
+    test_data: Path | None = None
+    device: str | None = None
+    threads: int | None = None
+
+    def folder(self, where: Path | None, source: str) -> Path:
+        """Return the experiment's own folder of data: `where/name`, or `where` itself when it is called so.
+
+        Raises
+        ------
+        SettingsError : it is not there; `source` says where the data come from.
+        """
+        fix = f"Name the folder that holds '{self.name}' with --data DIR or $BAGSCOPE_DATA; it comes from {source}."
+        if where is None:
+            cause = f"no data for {self.name}"
+            raise SettingsError(cause, fix, code="no_data")
+        for place in (where / self.name, where):
+            if place.is_dir() and place.name == self.name:
+                return place
+        cause = f"no folder '{self.name}' in {where}"
+        raise SettingsError(cause, fix, code="no_data")
+
+    def settings(self, known: Sequence[str]) -> list[str]:
+        """Return the settings to run: all, or the one asked for, or all that begin with it and '/'.
+
+        Raises
+        ------
+        SettingsError : there is none of that name.
+        """
+        if self.only is None:
+            return list(known)
+        chosen = [name for name in known if name == self.only or name.startswith(f"{self.only}/")]
+        if not chosen:
+            cause = f"no setting '{self.only}'{nearest(self.only, known)}"
+            raise SettingsError(cause, f"Known: {', '.join(known)}.", code="unknown_setting")
+        return chosen
