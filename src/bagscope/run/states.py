@@ -15,6 +15,7 @@ from bagscope.run.events import Events
 
 KEPT = 2
 SMALL_JSON = 100_000
+KEYS = {"fingerprint", "progress", "network", "optimiser", "schedule"}
 
 
 def save(folder: Path, state: dict[str, Any], step: int) -> None:
@@ -39,19 +40,33 @@ def newest(folder: Path, fingerprint: str, events: Events) -> dict[str, Any] | N
     ModelError : the state belongs to other rows, files or settings.
     """
     for step, description in _described(folder):
-        try:
-            payload = description.with_suffix(".pt").read_bytes()
-        except OSError as error:
-            events.warn(f"{description.with_suffix('.pt')}: unusable ({error.strerror}); trying an older state")
+        state = _whole(description, step, events)
+        if state is None:
             continue
-        if hashlib.sha256(payload).hexdigest() != read_json(description, SMALL_JSON).get("sha256"):
-            events.warn(f"{description.with_suffix('.pt')}: damaged (hash); trying an older state than step {step}")
-            continue
-        state = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
         if state["fingerprint"] != fingerprint:
             cause = "the table, the files or the settings have changed since this training began"
             raise ModelError(cause, "Restore them, or start again with --overwrite.", code="changed", file=folder)
         return state
+    return None
+
+
+def _whole(description: Path, step: int, events: Events) -> dict[str, Any] | None:
+    """Return a state that is as it was written; of any other say why it is passed over."""
+    path = description.with_suffix(".pt")
+    try:
+        payload = path.read_bytes()
+        if hashlib.sha256(payload).hexdigest() == read_json(description, SMALL_JSON)["sha256"]:
+            state = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
+            if isinstance(state, dict) and state.keys() >= KEYS:
+                return state
+            why = "not a state of bagscope"
+        else:
+            why = "damaged (hash)"
+    except OSError as error:
+        why = f"unusable ({error.strerror})"
+    except Exception as error:  # noqa: BLE001 - torch raises all kinds of errors on what it did not write itself
+        why = f"not a state of bagscope ({type(error).__name__})"
+    events.warn(f"{path}: {why}; trying an older state than step {step}")
     return None
 
 
@@ -60,6 +75,6 @@ def _described(folder: Path) -> list[tuple[int, Path]]:
     for path in folder.glob("state-*.json"):
         try:
             found.append((int(read_json(path, SMALL_JSON)["step"]), path))
-        except (BagscopeError, KeyError, ValueError, OSError):
+        except (BagscopeError, KeyError, TypeError, ValueError):
             continue  # a description that was cut is no description
     return sorted(found, reverse=True)
