@@ -27,6 +27,9 @@ _DEPTHS = {_GREY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GREY
 _STRETCH = {2: 85, 4: 17}
 _SMALL = ("PLTE", "tRNS", "pHYs", "acTL")
 _LARGEST_SMALL = 1024
+_PIECE = 1 << 20
+# First row and column, and steps, of the seven passes of an interlaced PNG.
+_ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
 
 class PngPicture(Raster):
@@ -42,7 +45,8 @@ class PngPicture(Raster):
             if _END not in stream.read():
                 cause = "it has no end: the file was cut"
                 raise ImageReadError(cause, "Copy it again.", code="truncated")
-        width, height, depth, self._type = head
+        width, height, depth, self._type, interlaced = head
+        self._is_interlaced = bool(interlaced)
         if "acTL" in small and int.from_bytes(small["acTL"][:4], "big") > 1:
             cause = "an animation, not one picture"
             raise ImageReadError(cause, "Save one picture of it.", code="axes")
@@ -73,6 +77,7 @@ class PngPicture(Raster):
             # Pillow would make 8 bits of it without a word. All else works without imagecodecs.
             import imagecodecs
 
+            self._refuse_other_length(content)
             stored = imagecodecs.png_decode(content)
         else:
             with PngImageFile(io.BytesIO(content)) as image:
@@ -109,6 +114,27 @@ class PngPicture(Raster):
                 parts += [struct.pack(">I", length), typed, check]
         return b"".join(parts)
 
+    def _refuse_other_length(self, content: bytes) -> None:
+        """Refuse pixels that are too many or too few; libpng would unpack all that there are, however many.
+
+        Raises
+        ------
+        ImageReadError : code "broken".
+        """
+        expected = _unpacked_bytes(self._size, 2 * _SAMPLES[self._type], self._is_interlaced)
+        unpacker, length = zlib.decompressobj(), 0
+        stream = io.BytesIO(content)
+        stream.seek(len(_SIGNATURE))
+        for name, size in _chunks(stream):
+            packed = stream.read(size + 4)[:size] if name == "IDAT" else b""
+            stream.seek(0 if name == "IDAT" else size + 4, io.SEEK_CUR)
+            while packed and length <= expected:
+                length += len(unpacker.decompress(packed, _PIECE))
+                packed = unpacker.unconsumed_tail
+        if length != expected:
+            cause = f"it holds {'more' if length > expected else 'fewer'} pixels than its header says"
+            raise ImageReadError(cause, "Copy it again, or save it anew.", code="broken")
+
     def _alpha_of(self, stored: np.ndarray) -> np.ndarray:
         """Return how opaque each pixel is, (H, W, 1): a palette says it per index, else one colour is transparent."""
         if self._type == _PALETTE:
@@ -119,8 +145,8 @@ class PngPicture(Raster):
         return (stored != colour).any(axis=2, keepdims=True).astype(stored.dtype)
 
 
-def _head(stream: BinaryIO) -> tuple[tuple[int, int, int, int], dict[str, bytes]]:
-    """Return width, height, depth and colour type, and the small chunks before the pixels."""
+def _head(stream: BinaryIO) -> tuple[tuple[int, int, int, int, int], dict[str, bytes]]:
+    """Return width, height, depth, colour type and whether interlaced, and the small chunks before the pixels."""
     stream.seek(len(_SIGNATURE))
     small: dict[str, bytes] = {}
     head = None
@@ -145,7 +171,16 @@ def _head(stream: BinaryIO) -> tuple[tuple[int, int, int, int], dict[str, bytes]
     return head, small
 
 
-def _size_and_type(body: bytes) -> tuple[int, int, int, int]:
+def _unpacked_bytes(size: tuple[int, int], per_pixel: int, is_interlaced: bool) -> int:
+    """Return how many bytes rows take, each behind the byte that names its filter."""
+    height, width = size
+    if not is_interlaced:
+        return height * (1 + width * per_pixel)
+    passes = [(len(range(top, height, down)), len(range(left, width, across))) for top, left, down, across in _ADAM7]
+    return sum(rows * (1 + columns * per_pixel) for rows, columns in passes if columns)
+
+
+def _size_and_type(body: bytes) -> tuple[int, int, int, int, int]:
     if len(body) != 13:
         cause = "its header is cut off"
         raise ImageReadError(cause, "Copy it again.", code="truncated")
@@ -156,7 +191,7 @@ def _size_and_type(body: bytes) -> tuple[int, int, int, int]:
     if not width or not height:
         cause = "it has no pixels"
         raise ImageReadError(cause, "Save the image anew.", code="no_pixels")
-    return width, height, depth, colour_type
+    return width, height, depth, colour_type, body[12]
 
 
 def _chunks(stream: BinaryIO) -> Iterator[tuple[str, int]]:

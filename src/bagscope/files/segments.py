@@ -10,6 +10,7 @@ import numpy as np
 from tifffile import TIFF, TiffFile, TiffPage
 
 from bagscope.errors import ImageReadError
+from bagscope.files.embedded import picture_size
 from bagscope.files.header import Window
 
 _UNCOMPRESSED = 1
@@ -19,6 +20,8 @@ LOSSY = _JPEG | {33003, 33005, 34712, 34887, 22610, 50001, 50002}
 _END_OF_JPEG = b"\xff\xd9"
 # Some writers pad a segment behind its end.
 _PADDING = 256
+# Encoders of JPEG work in blocks of up to 16 pixels, and some write the last one whole.
+_BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -275,8 +278,20 @@ def _decode(file: TiffFile, plane: Plane, index: int) -> tuple[np.ndarray | None
         whole = page.compression in _WHOLE_JPEG and page.jpegheader is None
         if whole and _END_OF_JPEG not in data[-_PADDING:]:
             raise _ended_early(page, index)
+        _refuse_larger_picture(page, index, data)
     pixels, place, _ = page.decode(data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
     return (None if pixels is None else pixels[0]), place
+
+
+def _refuse_larger_picture(page: TiffPage, index: int, content: bytes) -> None:
+    """A picture in a strip may be far larger than the strip; the decoder would make all of it."""
+    size = picture_size(content, int(page.compression))
+    if size and any(
+        there > math.ceil(whole / _BLOCK) * _BLOCK for there, whole in zip(size, segment_shape(page), strict=True)
+    ):
+        height, width = segment_shape(page)
+        cause = f"{word(page)} {index} holds a picture of {size[0]}x{size[1]} pixels, {height}x{width} are expected"
+        raise ImageReadError(cause, "No camera writes this; do not trust the file.", code="broken")
 
 
 def _ended_early(page: TiffPage, index: int) -> ImageReadError:
