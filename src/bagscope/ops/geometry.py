@@ -47,6 +47,10 @@ class Grid:
             n += 1
         return n
 
+    def told(self) -> dict[str, float]:
+        """Return its figures by name, as a model writes them down."""
+        return {"jump": self.jump, "offset": self.offset, "field": self.field, "smallest": self.smallest}
+
     def centres(self, n: int) -> list[float]:
         """Centres, in pixels, of the elements along an axis of n pixels."""
         return [self.offset + self.jump * i for i in range(self.length(n))]

@@ -15,7 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from bagscope import __version__
-from bagscope.errors import ModelError
+from bagscope.errors import BagscopeError, ModelError, shown
 from bagscope.files.writer import read_json, write_atomic, write_json
 from bagscope.tasks import TASKS
 from bagscope.tasks.card import FORMAT_VERSION, ModelCard
@@ -44,14 +44,21 @@ def load_card(folder: Path) -> ModelCard:
     ModelError : no model there, a newer format, or a card that does not fit the schema.
     """
     path = folder / CARD
+    if folder.is_file():
+        what = "a zip or pickle, not a bagscope model" if _is_pickle(folder) else "a file, not a model folder"
+        raise ModelError(what, "Give the folder that `bagscope train ... -o MODEL` made.", code="no_model", file=folder)
     if not path.is_file():
         cause = "no model.json there" if folder.is_dir() else "no such folder"
         fix = "Give the folder that `bagscope train ... -o MODEL` made; unfinished training: add --resume."
         raise ModelError(cause, fix, code="no_model", file=folder)
     raw = read_json(path, LARGEST_CARD)
     version = raw.get("format_version") if isinstance(raw, dict) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        maker = raw.get("created", {}).get("bagscope", "a newer version")
+    if type(version) is not int or version < 1:
+        cause = f"format_version is {shown(version)}: not the card of a model"
+        raise ModelError(cause, "Copy the whole folder again, or train again.", code="bad_card", file=path)
+    if version > FORMAT_VERSION:
+        made = raw.get("created")
+        maker = shown(made.get("bagscope", "?"))[1:-1] if isinstance(made, dict) else "?"
         cause = f"made by bagscope {maker} (format {version}); this is {__version__} (format {FORMAT_VERSION})"
         raise ModelError(cause, "Update bagscope.", code="newer_format", file=path)
     try:
@@ -74,37 +81,58 @@ def load_model(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard
     if not path.is_file():
         cause = "the weights are missing"
         raise ModelError(cause, "Copy the whole folder.", code="no_weights", file=path)
-    payload = path.read_bytes()
-    _refuse_foreign(payload, path)
-    if hashlib.sha256(payload).hexdigest() != card.weights_sha256:
-        cause = "the file is damaged (hash)"
-        raise ModelError(cause, "Copy it again, or train again.", code="damaged", file=path)
+    tensors = _read_tensors(path, card.weights_sha256)
     try:
-        tensors = load_tensors(payload)
-    except SafetensorError as error:
-        cause = f"no safetensors file: {error}"
-        raise ModelError(cause, "Train again.", code="damaged", file=path) from None
-    with torch.random.fork_rng(devices=[]):
-        network = TASKS.load(card.task).build_network(card)
+        with torch.random.fork_rng(devices=[]):
+            network = TASKS.load(card.task).build_network(card)
+    except BagscopeError as error:
+        said = error.problem
+        raise ModelError(said.cause, said.fix, code=said.code, file=folder / CARD) from None
     _refuse_misfit(network, tensors, path)
     network.load_state_dict(tensors)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
+    network.to(device, memory_format=torch.channels_last)
     return network.eval(), card
 
 
-def _refuse_foreign(payload: bytes, path: Path) -> None:
-    if payload[:2] == b"PK" or payload[:1] == b"\x80":
+def _read_tensors(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+    try:
+        _refuse_foreign(path)
+        with path.open("rb") as stream:
+            # Hashed before it is read: a foreign file may be larger than the memory.
+            if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
+                cause = "the file is damaged (hash)"
+                raise ModelError(cause, "Copy it again, or train again.", code="damaged", file=path)
+            stream.seek(0)
+            return load_tensors(stream.read())
+    except (SafetensorError, ValueError) as error:
+        cause = f"no safetensors file: {shown(error)[1:-1]}"
+        raise ModelError(cause, "Train again.", code="damaged", file=path) from None
+    except OSError as error:
+        cause = f"it cannot be read ({error.strerror})"
+        raise ModelError(cause, "Check the rights and the drive.", code="no_weights", file=path) from None
+
+
+def _refuse_foreign(path: Path) -> None:
+    if _is_pickle(path):
         cause = "a zip or pickle, not a bagscope model"
         raise ModelError(cause, "Use a folder that `bagscope train` made.", code="pickle", file=path)
-    length = struct.unpack("<Q", payload[:8])[0] if len(payload) >= 8 else -1
-    if not 0 < length <= min(LARGEST_HEADER, len(payload) - 8):
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+    if not 0 < length <= min(LARGEST_HEADER, path.stat().st_size - 8):
         cause = "no safetensors file (header)"
         raise ModelError(cause, "Copy it again, or train again.", code="damaged", file=path)
 
 
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(2)
+    return head == b"PK" or head[:1] == b"\x80"
+
+
 def _refuse_misfit(network: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    wanted = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-    there = {k: tuple(v.shape) for k, v in tensors.items()}
+    wanted = {k: (v.dtype, v.shape) for k, v in network.state_dict().items()}
+    there = {k: (v.dtype, v.shape) for k, v in tensors.items()}
     if wanted != there:
         names = sorted(k for k in wanted.keys() | there.keys() if wanted.get(k) != there.get(k))[:5]
         cause = f"weights do not fit the card: {', '.join(names)}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class CardPart(BaseModel):
@@ -35,22 +36,22 @@ class ScaleCard(CardPart):
 class CallCard(CardPart):
     """Thresholds of the call rule."""
 
-    threshold: float
-    confidence: float
+    threshold: Share
+    confidence: Share
 
 
 class ModelCard(CardPart):
     """A model folder's model.json."""
 
-    format_version: int = FORMAT_VERSION
+    format_version: Literal[1] = FORMAT_VERSION
     task: str
-    classes: tuple[str, ...]
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
     several_labels: bool
     none_trained: bool
-    channels: tuple[str, ...]
+    channels: Annotated[tuple[str, ...], Field(min_length=1)]
     network: dict[str, Any]
     pooling: dict[str, Any]
-    thresholds: tuple[float, ...] | None = None
+    thresholds: tuple[Share, ...] | None = None
     grid: dict[str, float]
     intensity: IntensityCard
     pixel_range: tuple[tuple[float, float], ...] = ()
@@ -60,3 +61,21 @@ class ModelCard(CardPart):
     training: dict[str, Any]
     created: dict[str, Any]
     weights_sha256: str = ""
+
+    @model_validator(mode="after")
+    def _one_value_each(self) -> Self:
+        """Lists per channel or class that are too short would be stretched in silence."""
+        channels, classes = len(self.channels), len(self.classes)
+        counts = {
+            "classes": (len(set(self.classes)), classes),
+            "thresholds": (len(self.thresholds or self.classes), classes),
+            "intensity.dark": (len(self.intensity.dark), channels),
+            "intensity.background": (len(self.intensity.background), channels),
+            "intensity.spread": (len(self.intensity.spread), channels),
+            "pixel_range": (len(self.pixel_range or self.channels), channels),
+        }
+        for name, (there, wanted) in counts.items():
+            if there != wanted:
+                message = f"{name} has {there} different values, {wanted} are needed"
+                raise ValueError(message)
+        return self

@@ -14,7 +14,7 @@ from bagscope.errors import SettingsError
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.normalise import Measured, measure
 from bagscope.nets import NETWORKS
-from bagscope.ops import diameter
+from bagscope.ops import diameter, windows
 from bagscope.ops.geometry import Grid
 from bagscope.settings.jobs import ImagesJob
 from bagscope.settings.sections import ScaleSection
@@ -115,7 +115,10 @@ def least_px(card: ModelCard) -> int:
 
 
 def _least_side(smallest: int, factor: float) -> int:
-    return max(1, math.ceil((smallest - 0.5) / factor))
+    side = max(1, math.floor((smallest - 0.5) / factor))
+    while windows.scaled_length(side, factor) < smallest:
+        side += 1
+    return side
 
 
 def scale_of(section: ScaleSection, blobs: Sequence[float], pixel_um: float | None) -> ScaleCard:
@@ -168,22 +171,16 @@ def _card(
     learns_none: bool,
     setup: Setup,
 ) -> ModelCard:
-    grid, network, learned = _grid(job, len(channels)), job.network, setup.measured.intensity
+    learned = setup.measured.intensity
     return ModelCard(
         task=job.task,
         classes=classes,
         several_labels=several,
         none_trained=learns_none,
         channels=channels,
-        network={
-            "name": network.name,
-            "batch_norm": network.batch_norm,
-            "dropout_pool": network.dropout_pool,
-            "dropout_last": network.dropout_last,
-            "bias": network.bias,
-        },
-        pooling={"name": job.pooling.name, "a": job.pooling.a, "b": job.pooling.b, "r": job.pooling.r},
-        grid={"jump": grid.jump, "offset": grid.offset, "field": grid.field, "smallest": grid.smallest},
+        network=job.network.model_dump(),
+        pooling=job.pooling.model_dump(),
+        grid=_grid(job, len(channels)).told(),
         intensity=IntensityCard(dark=learned.dark, background=learned.background, spread=learned.spread),
         pixel_range=setup.measured.ranges,
         scale=setup.scale,

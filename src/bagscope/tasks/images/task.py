@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from bagscope.errors import ImageReadError
+from bagscope.errors import ImageReadError, ModelError
 from bagscope.feed.augment import Augmentation
 from bagscope.feed.batch import Batch
 from bagscope.feed.cache import PixelStore
@@ -20,6 +22,7 @@ from bagscope.nets.bagnet import BagNet
 from bagscope.nets.pool import make_pooling
 from bagscope.ops import intensity, losses, windows
 from bagscope.settings.jobs import ImagesJob
+from bagscope.settings.sections import NetworkSection, PoolingSection, Section
 from bagscope.tasks.card import ModelCard
 from bagscope.tasks.images.samples import CropPlan, Crops
 from bagscope.tasks.task import Part
@@ -38,11 +41,29 @@ class LabelledRows:
 
 
 def build_network(card: ModelCard) -> BagNet:
-    """Build the untrained network that a card describes."""
-    options = dict(card.network)
+    """Build the untrained network that a card describes.
+
+    Raises
+    ------
+    ModelError : the card describes none, or another grid than the network has.
+    """
+    options = _checked(NetworkSection, card.network, "network")
     body = NETWORKS.load(options.pop("name"))(len(card.channels), len(card.classes), **options)
-    pooling = make_pooling(classes=len(card.classes), **card.pooling)
+    if card.grid != body.grid.told():
+        cause = f"grid {card.grid}, the network has {body.grid.told()}"
+        raise ModelError(cause, "The card was changed; train again.", code="bad_card")
+    pooling = make_pooling(classes=len(card.classes), **_checked(PoolingSection, card.pooling, "pooling"))
     return BagNet(body, pooling, len(card.classes), card.none_trained and not card.several_labels)
+
+
+def _checked(kind: type[Section], options: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Options from a card are strangers' text: only what a user could have set reaches a network."""
+    try:
+        return kind.model_validate(options).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = f"{name}.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise ModelError(cause, "The card was changed or damaged; train again.", code="bad_card") from None
 
 
 class ImagesTask:
@@ -109,7 +130,7 @@ class ImagesTask:
 
     def rate_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
         """The pooling's thresholds learn faster than the weights: they have few gradients and far to go."""
-        pooling = list(net.pooling.parameters())  # type: ignore[union-attr,operator]
+        pooling = list(net.pooling.parameters())  # type: ignore[union-attr]
         own = {id(p) for p in pooling}
         others = [p for p in net.parameters() if id(p) not in own]
         groups = [(others, 1.0), (pooling, float(self.job.training.threshold_rate))]
