@@ -36,9 +36,9 @@ def roles(entries: Sequence[Entry]) -> PageRoles:
     first = entries[full[0]]
     likeness = first.likeness()
     planes = tuple(number for number in full if entries[number].likeness() == likeness)
-    rest = [number for number in range(len(entries)) if number not in set(planes)]
+    rest = sorted(set(range(len(entries))).difference(planes))
     levels = [number for number in rest if len(planes) == 1 and is_level(entries[number], first)]
-    others = tuple(number for number in rest if number not in levels)
+    others = tuple(sorted(set(rest).difference(levels)))
     _refuse_larger(entries, first, others)
     levels.sort(key=lambda number: -entries[number].size[1])
     return PageRoles(planes, tuple(levels), others)
