@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 import traceback
 from typing import Annotated
@@ -10,6 +12,7 @@ import typer
 
 from bagscope import __version__
 from bagscope.cli import verbs_model, verbs_show, verbs_table
+from bagscope.cli.console import complaint
 from bagscope.cli.options import debug_wanted
 from bagscope.errors import BagscopeError, TableError
 
@@ -33,6 +36,7 @@ app.command("info")(verbs_model.info)
 app.command("reproduce")(verbs_show.reproduce)
 
 SHOWN_PROBLEMS = 20
+INTERRUPTED = 130
 
 
 def _version(asked: bool) -> None:
@@ -52,31 +56,44 @@ def _all(
 
 def run() -> None:
     """Run the command line and leave with its exit code."""
+    # A class named in Greek must not end the work on a terminal that has no Greek.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    for name in ("SIGTERM", "SIGUSR1"):  # how a cluster asks: to the work it is the same as Ctrl-C
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
     try:
         app()
     except TableError as error:
         for problem in error.problems[:SHOWN_PROBLEMS]:
-            sys.stderr.write(f"{problem}\n")
+            complaint(str(problem))
         if len(error.problems) > SHOWN_PROBLEMS:
-            sys.stderr.write(f"... and {len(error.problems) - SHOWN_PROBLEMS} more.\n")
+            complaint(f"... and {len(error.problems) - SHOWN_PROBLEMS} more.")
         _leave(error.exit_code)
     except BagscopeError as error:
-        sys.stderr.write(f"{error}\n")
+        complaint(str(error))
         _leave(error.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
-        _leave(130)
-    except BrokenPipeError:
-        _leave(0)
+        _leave(INTERRUPTED)
+    except SystemExit as leaving:  # typer's own, also for Ctrl-C
+        _leave(leaving.code)
     except Exception as error:  # noqa: BLE001 - the last line of defence turns any fault of ours into exit code 1
-        sys.stderr.write(
+        complaint(
             f"An error of bagscope itself, not of your data: {type(error).__name__}: {error}\n"
-            "Run again with --debug for the traceback and report it, please.\n"
+            "Run again with --debug for the traceback and report it, please."
         )
         _leave(1)
 
 
-def _leave(code: int) -> None:
-    if debug_wanted() and sys.exc_info()[0] is not None:
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _leave(code: int | str | None) -> None:
+    error = sys.exc_info()[1]
+    if code == INTERRUPTED and not isinstance(error, BagscopeError):
+        complaint("Interrupted. Unfinished work in an output folder goes on with --resume.")
+    if debug_wanted() and not isinstance(error, SystemExit | None):
         traceback.print_exc()
     sys.exit(code)

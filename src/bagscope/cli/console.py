@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 LINE_EVERY_S = 10.0
 
@@ -88,14 +89,26 @@ class Console:
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            complaint(text)
 
 
 def result(text: str) -> None:
     """Print a result to stdout, where other programs read it."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    _write(sys.stdout, text)
+
+
+def complaint(text: str) -> None:
+    """Print a line to stderr, where people read it."""
+    _write(sys.stderr, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        # Who reads, such as `head`, has seen enough: the work goes on, and its exit code stands.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def summary(values: dict[str, Any]) -> None:

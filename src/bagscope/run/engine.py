@@ -16,6 +16,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
@@ -25,6 +26,10 @@ from bagscope.run import states
 from bagscope.run.events import Events
 from bagscope.settings.sections import TrainingSection
 from bagscope.tasks.task import Task
+
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)  # clusters warn by SIGTERM or SIGUSR1; Windows has no SIGUSR1
 
 
 @dataclass
@@ -84,8 +89,7 @@ def fit(
             )
         if loop.interrupted:
             loop.save()
-            cause = f"interrupted after step {loop.done.step} of {training.steps}"
-            raise Interrupted(cause, "Run the same command with --resume to go on.")
+            raise _stopped(loop)
     done = loop.done
     if done.best_weights is not None:
         network.load_state_dict(done.best_weights)
@@ -220,6 +224,8 @@ def _trainer(device: torch.device, bf16: bool, training: TrainingSection, steps:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        # Else a cluster's variables make Lightning count tasks and hand the job back to the queue on its own.
+        plugins=[LightningEnvironment()],
     )
 
 
@@ -238,26 +244,34 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def _stopped(loop: _Loop) -> Interrupted:
+    cause = f"interrupted after step {loop.done.step} of {loop.training_.steps}"
+    return Interrupted(cause, "Run the same command with --resume to go on.")
+
+
 @contextmanager
 def _asked_to_stop(loop: _Loop) -> Iterator[None]:
-    """The first SIGINT or SIGTERM sets a flag that the loop reads after the step; the second acts at once."""
+    """The first request to stop sets a flag that the loop reads after the step; the second acts at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     def stop(number: int, frame: Any) -> None:
         if loop.interrupted:
-            raise KeyboardInterrupt
+            raise _stopped(loop)
         loop.interrupted = True
 
     def install() -> None:
-        for number in before:
+        for number in STOP_SIGNALS:
             signal.signal(number, stop)
 
+    install()
     loop.on_train_start = install  # type: ignore[method-assign]  # after Lightning has put in its own
     try:
         yield
+    except SystemExit:  # Lightning's own answer to a signal that came while it set itself up
+        raise _stopped(loop) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
