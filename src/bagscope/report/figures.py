@@ -7,13 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bagscope.ops.doseresponse import DoseResponse, fit_dose_response
+from bagscope.report.marks import marks
+from bagscope.tables.wells import well_name, well_place
 
 INK, PALE, LINE = "#1b2a41", "#c8d3e0", "#b3432b"
+# Told apart without colour vision too (Wong, Nature Methods 8 (2011) 441).
+CLASS_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
+PLAIN = {"none": "#ffffff", "unsure": "#dddddd", "": "#ffd5d5"}
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,64 @@ def dose_response_figure(series: Sequence[DoseSeries], response: str) -> bytes:
     return _png(figure)
 
 
+def plate_figure(
+    wells: pd.DataFrame, classes: Sequence[str], series: Sequence[DoseSeries] = (), response: str = ""
+) -> bytes:
+    """Draw the calls of one plate on its grid, and beside it dose series with their curves.
+
+    Parameters
+    ----------
+    wells : of a score folder, one plate; wells whose names are no place on a plate are left out.
+    classes : of the model, in its order; each gets a colour and a letter.
+    """
+    figure = Figure(figsize=(6.0 + 3.8 * len(series), 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 1 + len(series), width_ratios=[6.0] + [3.8] * len(series), squeeze=False)[0]
+    _draw_calls(axes[0], wells, marks(classes))
+    for place, one in zip(axes[1:], series, strict=True):
+        _draw_series(place, one)
+        place.set_ylabel(response, fontsize=9)
+    return _png(figure)
+
+
+def _draw_calls(place: Axes, wells: pd.DataFrame, letters: dict[str, str]) -> None:
+    known = [(well_place(str(w)), str(c)) for w, c in zip(wells["well"], wells["call"], strict=True)]
+    spots = [(spot[0], spot[1], call) for spot, call in known if spot]
+    order = [*letters, *dict.fromkeys(call for _, _, call in spots if call not in letters)]
+    colours = dict(
+        zip([call for call in order if call not in PLAIN], CLASS_COLOURS * (1 + len(order) // 8), strict=False)
+    )
+    for call in order:
+        mine = [(row, column) for row, column, found in spots if found == call]
+        if not mine:
+            continue
+        rows, columns = zip(*mine, strict=True)
+        fill = PLAIN.get(call, colours.get(call, INK))
+        name = f"{call or 'failed'} ({len(mine)})"
+        place.scatter(columns, rows, s=210, color=fill, edgecolors=INK, linewidths=0.6, label=name)
+        for row, column in mine:
+            place.text(column, row, letters.get(call, "&"), ha="center", va="center", fontsize=7, color=INK)
+    last_row = max((row for row, _, _ in spots), default=1)
+    last_column = max((column for _, column, _ in spots), default=1)
+    place.set_xlim(0.4, last_column + 0.6)
+    place.set_ylim(last_row + 0.6, 0.4)
+    place.set_xticks(range(1, last_column + 1))
+    place.set_yticks(range(1, last_row + 1), [well_name(row, 1)[:-2] for row in range(1, last_row + 1)])
+    place.xaxis.tick_top()
+    place.tick_params(length=0, labelsize=8)
+    place.spines[:].set_visible(False)
+    place.set_aspect("equal")
+    place.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=5, frameon=False, fontsize=9)
+
+
 def _draw_series(place: Axes, one: DoseSeries) -> None:
     treated = one.concentration > 0
     doses = np.unique(one.concentration[treated])
     # Untreated wells have no place on a logarithmic axis: they stand at its left end.
     untreated_at = doses[0] / 4 if len(doses) else 0.1
     shown = np.where(treated, one.concentration, untreated_at)
-    place.axvspan(untreated_at / 1.6, untreated_at * 1.6, color=PALE, alpha=0.4, lw=0)
+    if not treated.all():
+        place.axvspan(untreated_at / 1.6, untreated_at * 1.6, color=PALE, alpha=0.4, lw=0)
     place.scatter(shown, one.response, s=22, color=INK, alpha=0.75, lw=0, zorder=3)
     fit = fit_dose_response(one.concentration, one.response)
     if fit.fitted:
@@ -59,7 +116,7 @@ def _draw_series(place: Axes, one: DoseSeries) -> None:
         f"EC50 {fit.ec50:.3g} ({fit.low:.3g} to {fit.high:.3g}) {one.unit}" if fit.fitted else f"no fit: {fit.reason}"
     )
     place.set_title(f"{one.name}\n{ec50}", fontsize=10)
-    place.set_xlabel(f"concentration [{one.unit}], shaded: untreated")
+    place.set_xlabel(f"concentration [{one.unit}]" + ("" if treated.all() else ", shaded: untreated"))
     place.spines[["top", "right"]].set_visible(False)
 
 

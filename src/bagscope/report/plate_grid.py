@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bagscope.report.marks import marks
 from bagscope.tables.wells import well_name, well_place
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 # Black on colours that differ in brightness too, so that they are told apart without colour vision.
 _COLOURS = ("43", "46", "42", "45", "44", "41", "47")
-_SPECIAL = {"none": (".", "2"), "unsure": ("?", "7"), "": ("x", "31")}
+_SPECIAL = {"none": "2", "unsure": "7", "": "31"}
 _MOST_PLATES = 6
 _SHOWN_PLATE = 24
 
@@ -28,35 +29,29 @@ def plate_grids(wells: pd.DataFrame, classes: Sequence[str], colour: bool | None
     colour : default: when stdout is a terminal.
     """
     colour = sys.stdout.isatty() if colour is None else colour
-    marks = _marks(classes)
+    drawn = _coloured(classes)
     plates = list(dict.fromkeys(wells["plate"]))
     blocks = []
     for plate in plates[:_MOST_PLATES]:
         here = wells[wells["plate"] == plate]
-        blocks.append(_grid(str(plate), dict(zip(here["well"], here["call"], strict=True)), marks, colour))
+        blocks.append(_grid(str(plate), dict(zip(here["well"], here["call"], strict=True)), drawn, colour))
     blocks = [block for block in blocks if block]
     if len(plates) > _MOST_PLATES:
         blocks.append(f"... and {len(plates) - _MOST_PLATES} more plates")
-    return "\n".join([*blocks, _legend(wells["call"].tolist(), marks, colour)])
+    return "\n".join([*blocks, _legend(wells["call"].tolist(), drawn, colour)])
 
 
-def _marks(classes: Sequence[str]) -> dict[str, tuple[str, str]]:
-    marks: dict[str, tuple[str, str]] = {}
-    taken: set[str] = set()
-    for at, name in enumerate(classes):
-        letters = [c.upper() for c in name if c.isalnum()] + [chr(ord("A") + i) for i in range(26)]
-        letter = next((c for c in letters if c not in taken), "#")
-        taken.add(letter)
-        marks[name] = letter, f"30;{_COLOURS[at % len(_COLOURS)]}"
-    return marks | _SPECIAL
+def _coloured(classes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    colours = {name: f"30;{_COLOURS[at % len(_COLOURS)]}" for at, name in enumerate(classes)} | _SPECIAL
+    return {call: (letter, colours[call]) for call, letter in marks(classes).items()}
 
 
-def _mark(call: str, marks: dict[str, tuple[str, str]], colour: bool) -> str:
-    letter, code = marks.get(call, ("&", "1"))
+def _mark(call: str, drawn: dict[str, tuple[str, str]], colour: bool) -> str:
+    letter, code = drawn.get(call, ("&", "1"))
     return f"\033[{code}m {letter} \033[0m" if colour else f" {letter} "
 
 
-def _grid(plate: str, calls: dict[str, str], marks: dict[str, tuple[str, str]], colour: bool) -> str:
+def _grid(plate: str, calls: dict[str, str], drawn: dict[str, tuple[str, str]], colour: bool) -> str:
     places = {place: call for well, call in calls.items() if (place := well_place(well))}
     if not places:
         return ""
@@ -64,17 +59,17 @@ def _grid(plate: str, calls: dict[str, str], marks: dict[str, tuple[str, str]], 
     lines = [plate[:_SHOWN_PLATE], "   " + "".join(f"{column:^3d}" for column in range(1, last_column + 1))]
     for row in range(1, last_row + 1):
         cells = [
-            _mark(places[row, column], marks, colour) if (row, column) in places else "   "
+            _mark(places[row, column], drawn, colour) if (row, column) in places else "   "
             for column in range(1, last_column + 1)
         ]
         lines.append(f"{well_name(row, 1)[:-2]:>2} " + "".join(cells).rstrip())
     return "\n".join(lines)
 
 
-def _legend(calls: Sequence[str], marks: dict[str, tuple[str, str]], colour: bool) -> str:
+def _legend(calls: Sequence[str], drawn: dict[str, tuple[str, str]], colour: bool) -> str:
     parts = []
-    for call in [*marks, *dict.fromkeys(call for call in calls if call not in marks)]:
+    for call in [*drawn, *dict.fromkeys(call for call in calls if call not in drawn)]:
         count = calls.count(call)
         if count:
-            parts.append(f"{_mark(call, marks, colour)}{call or 'failed'}: {count}")
+            parts.append(f"{_mark(call, drawn, colour)}{call or 'failed'}: {count}")
     return "calls of wells: " + ", ".join(part.strip() for part in parts)

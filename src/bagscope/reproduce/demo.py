@@ -15,6 +15,7 @@ from bagscope.files.folder import claimed
 from bagscope.files.writer import write_atomic
 from bagscope.importers import import_screen, write_screen
 from bagscope.ops.doseresponse import fit_dose_response
+from bagscope.report.figures import DoseSeries, plate_figure
 from bagscope.run.events import Events
 from bagscope.run.score_folder import Scores
 from bagscope.run.train import train
@@ -23,6 +24,8 @@ from bagscope.synth.truth import PlateTruth
 from bagscope.tables.frames import csv_bytes
 
 PLATE, TABLE, MODEL, SCORES, COMPARED = "plate", "screen.csv", "model", "scores", "truth_and_calls.csv"
+PICTURE = "plate.png"
+SCORE = "probability:positive"
 PATTERN = "{plate}_{well}_s{site}.ome.tif"
 # In between, both classes are there in numbers, and either call is right.
 CLEARLY_NOT, CLEARLY = 0.1, 0.75
@@ -42,7 +45,7 @@ def run_demo(out: Path, seed: int, device: str | None, threads: int | None, over
     """Simulate, import, check, train, score, compare."""
     began = time.monotonic()
     events.say(f"A simulated plate goes into {out}: 96 wells, 2 channels; about 2 minutes on two cores.")
-    with claimed(out, (PLATE, TABLE, MODEL, SCORES, COMPARED), finished=COMPARED, overwrite=overwrite):
+    with claimed(out, (PLATE, TABLE, MODEL, SCORES, PICTURE, COMPARED), finished=COMPARED, overwrite=overwrite):
         truth = simulate_plate(out / PLATE, seed, progress=lambda n, of: events.progress("drawing wells", n, of))
         screen = import_screen("pattern", out / PLATE / "images", out / PLATE / "platemap.csv", pattern=PATTERN)
         write_screen(screen, out / TABLE)
@@ -50,6 +53,7 @@ def run_demo(out: Path, seed: int, device: str | None, threads: int | None, over
         model = train(out / TABLE, out / MODEL, seed=seed, device=device, threads=threads, events=events)
         scores = model.score(out / TABLE, out / SCORES, device=device, threads=threads, events=events)
         table = compared(truth, scores)
+        write_atomic(out / PICTURE, _picture(table, scores, model.classes))
         write_atomic(out / COMPARED, csv_bytes(table))
     lines, values = judged(table, truth)
     seconds = time.monotonic() - began
@@ -75,11 +79,21 @@ def compared(truth: PlateTruth, scores: Scores) -> pd.DataFrame:
                 "share_responding": well.share_visible_positive,
                 "n_cells": well.n_cells,
                 "mil_probability:positive": said["mil_probability:positive"],
-                "probability:positive": said["probability:positive"],
+                SCORE: said[SCORE],
                 "call": said["call"],
             }
         )
     return pd.DataFrame(rows)
+
+
+def _picture(table: pd.DataFrame, scores: Scores, classes: tuple[str, ...]) -> bytes:
+    # A well in which no class is seen (empty, out of focus) says nothing about the dose.
+    shown = table[(table["label"] == "") & ~table["call"].isin(["", "none"])]
+    series = [
+        DoseSeries(str(name), str(w["unit"].iloc[0]), w["concentration"].to_numpy(), w[SCORE].to_numpy())
+        for name, w in shown.groupby("treatment")
+    ]
+    return plate_figure(scores.wells, classes, series, SCORE)
 
 
 def judged(table: pd.DataFrame, truth: PlateTruth) -> tuple[list[str], dict[str, Any]]:
@@ -97,7 +111,7 @@ def judged(table: pd.DataFrame, truth: PlateTruth) -> tuple[list[str], dict[str,
     values: dict[str, Any] = {"right": int(right), "clear": len(clear), "rank_correlation": order, "ec50": {}}
     for treatment in truth.treatments:
         mine = unseen[unseen["treatment"] == treatment.name]
-        fit = fit_dose_response(mine["concentration"], mine["probability:positive"])
+        fit = fit_dose_response(mine["concentration"], mine[SCORE])
         said = f"{fit.ec50:.3g} ({fit.low:.3g} to {fit.high:.3g})" if fit.fitted else f"no fit: {fit.reason}"
         true = f"half of the effect on cells is at {treatment.ec50:g}"
         lines.append(f"{treatment.name}: the score is half-way at {said} {treatment.unit}; {true}")
