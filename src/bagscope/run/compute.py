@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +11,11 @@ import torch
 
 from bagscope.errors import SettingsError
 from bagscope.settings.sections import ComputeSection
+
+# Names of mallopt's parameters, from malloc.h; _USUAL is where glibc's own rule ends up after large blocks.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_NEVER_TRIM = 2**31 - 1
+_USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
 
 
 def device_of(compute: ComputeSection) -> torch.device:
@@ -50,3 +57,24 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Keep what is freed for the next tensors for a while, and give it back at the end.
+
+    glibc returns each block above 32 MiB to the system at once and gets it back as pages that are cleared one
+    by one: a third of a training step (benchmarks/README.md). Other C libraries are left as they are.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    library = ctypes.CDLL(None)
+    library.mallopt(_MMAP_MAX, 0)
+    library.mallopt(_TRIM_THRESHOLD, _NEVER_TRIM)
+    try:
+        yield
+    finally:
+        for parameter, value in _USUAL.items():
+            library.mallopt(parameter, value)
+        library.malloc_trim(0)

@@ -13,7 +13,7 @@ from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
 from bagscope.run import unlike
 from bagscope.run.check import CheckReport, check
-from bagscope.run.compute import threads
+from bagscope.run.compute import memory_kept, threads
 from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, of_check
 from bagscope.run.inputs import make_source
@@ -45,6 +45,7 @@ def score(
     screen = cast(Screen, report.screen)
     with (
         threads(job.compute.threads),
+        memory_kept(),
         claimed(out, OURS, finished=RUN, resume=resume, overwrite=overwrite),
         DecodingWorker(job.compute.io_timeout) as worker,
     ):

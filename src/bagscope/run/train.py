@@ -10,7 +10,7 @@ from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_atomic
 from bagscope.run.check import CheckReport, check
-from bagscope.run.compute import device_of, threads
+from bagscope.run.compute import device_of, memory_kept, threads
 from bagscope.run.events import SILENT, Events
 from bagscope.run.failures import FAILURES, failure_table
 from bagscope.run.folds import CROSS_FITTED, cross_fit
@@ -62,6 +62,7 @@ def train(
     report = checked(screen, job, events)
     with (
         threads(job.compute.threads),
+        memory_kept(),
         claimed(out, OURS, finished=CARD, resume=resume, overwrite=overwrite),
         DecodingWorker(job.compute.io_timeout) as worker,
     ):
