@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from skimage.filters import threshold_otsu
 
+from bagscope.errors import ImageReadError
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.orders import chance
 from bagscope.ops import diameter, intensity
@@ -27,12 +29,14 @@ class Measured:
 
     intensity : normalisation. blank : (T, C, t, t) patches without cells. blobs : diameter of the blobs of
     each channel in pixels, NaN without contrast. ranges : darkest and brightest permille of each channel.
+    unreadable : images that were left out, by their place in the store.
     """
 
     intensity: intensity.Intensity
     blank: np.ndarray
     blobs: tuple[float, ...]
     ranges: tuple[tuple[float, float], ...]
+    unreadable: Mapping[int, ImageReadError]
 
 
 def measure(store: PixelStore, seed: int) -> Measured:
@@ -40,22 +44,34 @@ def measure(store: PixelStore, seed: int) -> Measured:
 
     Blank patches are tiles in which the 98 % quantile of every channel stays below half of what
     Otsu's threshold calls foreground.
+
+    Raises
+    ------
+    ImageReadError : none of them can be read.
     """
     samples: list[np.ndarray] = []
     looks: list[np.ndarray] = []
+    unreadable: dict[int, ImageReadError] = {}
     order = chance(seed, 101).permutation(len(store))[:MOST_IMAGES].tolist()
     chosen = set(order[:IMAGES_FOR_SIZE])
     for i in sorted(order):
-        pixels = _centre(store, i)
+        try:
+            pixels = _centre(store, i)
+        except ImageReadError as error:
+            unreadable[i] = error
+            continue
         samples.append(_sample(pixels, chance(seed, 102, i)))
         if i in chosen:
             looks.append(pixels)
+    if not samples:
+        raise next(iter(unreadable.values()))
     values = np.concatenate(samples, 1)
     learned = intensity.learn(list(values))
     blobs = tuple(diameter.blob_diameter([p[c] for p in looks]) for c in range(values.shape[0]))
     limits = [0.5 * float(threshold_otsu(v)) for v in _normalised(values[:, :, None], learned)[:, :, 0]]
     ranges = tuple((float(low), float(high)) for low, high in np.quantile(values, [0.001, 0.999], axis=1).T)
-    return Measured(learned, _blank_tiles(looks, learned, limits, chance(seed, 103)), blobs, ranges)
+    blank = _blank_tiles(looks, learned, limits, chance(seed, 103))
+    return Measured(learned, blank, blobs, ranges, unreadable)
 
 
 def _centre(store: PixelStore, i: int) -> np.ndarray:

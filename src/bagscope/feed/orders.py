@@ -20,7 +20,7 @@ def chance(seed: int, *where: int) -> np.random.Generator:
 def balanced(rng: np.random.Generator, choices: int, count: int) -> np.ndarray:
     """Draw `count` of `choices` things so that no two differ by more than one in how often they come."""
     rounds = -(-count // choices)
-    drawn = np.concatenate([rng.permutation(choices) for _ in range(rounds)])[:count]
+    drawn = np.concatenate([np.empty(0, np.int64), *(rng.permutation(choices) for _ in range(rounds))])[:count]
     return rng.permutation(drawn)
 
 

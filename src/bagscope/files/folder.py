@@ -30,7 +30,8 @@ def claimed(
 
     Nobody else can claim it meanwhile; reading it is free to all. The lock is the operating system's,
     so it ends with the process, even one that was killed. Nothing is removed without `overwrite`, and
-    with it only what is ours: `ours` in a folder that bagscope has claimed or finished before.
+    with it only what is ours: `ours` in a folder that bagscope has claimed or finished before. A block that
+    fails before it has written anything leaves no trace.
 
     Parameters
     ----------
@@ -49,8 +50,10 @@ def claimed(
     if resume and overwrite:
         cause = "both --resume and --overwrite"
         raise SettingsError(cause, "Go on with what is there, or replace it.", code="resume_or_overwrite")
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     _make(folder)
-    if not (folder / MARK).exists():
+    is_new = not (folder / MARK).exists()
+    if is_new:
         # Looked at before the lock is made: a folder that is refused stays as it was.
         _refuse_what_is_there(folder, ours, finished, resume, overwrite)
     with _locked(folder):
@@ -59,7 +62,22 @@ def claimed(
         if overwrite:
             _remove(folder, ours, finished)
         _sweep(folder, ours)
-        yield folder
+        try:
+            yield folder
+        except BaseException:
+            if is_new:
+                _leave_as_it_was(folder, made)
+            raise
+
+
+def _leave_as_it_was(folder: Path, made: Sequence[Path]) -> None:
+    """Take our mark away where no work came of it: input that was refused leaves nothing behind."""
+    if set(_names(folder)) <= {LOCK, MARK}:
+        with suppress(OSError):  # Windows keeps a file that is open, such as the lock
+            for name in (MARK, LOCK):
+                (folder / name).unlink(missing_ok=True)
+            for place in made:
+                place.rmdir()
 
 
 def _make(folder: Path) -> None:

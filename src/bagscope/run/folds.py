@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bagscope.errors import SettingsError
+from bagscope.run.failures import Failure
 from bagscope.run.judge import Judge, JudgedFields, judge_fields
-from bagscope.run.model_folder import CARD, load_model
+from bagscope.run.model_folder import CARD, load_card, load_model
 from bagscope.run.one_model import Run, train_model
 from bagscope.run.parts import PARTS, Parts
 from bagscope.run.rows import Rows
 from bagscope.run.score_folder import RUN, Provenance, Scores, read_scores, write_scores
 from bagscope.settings.jobs import ReadJob
+from bagscope.tables.labels import Vocabulary
 from bagscope.tables.splits import TEST, folds, groups_of
 
 CROSS_FITTED = "cross_fitted"
+_OF_NO_FOLD = -1
 
 
 def fold_numbers(rows: Rows, run: Run) -> np.ndarray:
@@ -30,7 +34,7 @@ def fold_numbers(rows: Rows, run: Run) -> np.ndarray:
     split = run.job.split
     table = rows.table
     open_rows = (table["split"] != TEST).to_numpy()
-    numbers = np.full(len(table), -1)
+    numbers = np.full(len(table), _OF_NO_FOLD)
     chosen = table[open_rows]
     numbers[open_rows] = folds(
         chosen["label"].tolist(), groups_of(chosen, split.by).tolist(), split.folds, run.job.seed
@@ -38,8 +42,14 @@ def fold_numbers(rows: Rows, run: Run) -> np.ndarray:
     return numbers
 
 
-def cross_fit(rows: Rows, out: Path, run: Run) -> Scores:
+def cross_fit(rows: Rows, failures: Sequence[Failure], out: Path, run: Run) -> Scores:
     """Train a model without each fold, score the fold by it, and write all of it as one score folder.
+
+    Rows that the table keeps for testing are scored by the model in `out`, which has not seen them either.
+
+    Parameters
+    ----------
+    failures : labelled rows that were left out before; they keep their lines in the tables.
 
     Raises
     ------
@@ -48,32 +58,33 @@ def cross_fit(rows: Rows, out: Path, run: Run) -> Scores:
     folder, began = out / CROSS_FITTED, time.monotonic()
     if (folder / RUN).is_file():
         return read_scores(folder)
-    numbers = fold_numbers(rows, run)
+    numbers, card = fold_numbers(rows, run), load_card(out)
+    told = Vocabulary(card.classes, card.none_trained, card.several_labels)
     job = ReadJob(**{name: getattr(run.job, name) for name in ReadJob.model_fields})
-    together, card = JudgedFields(), None
-    for k in range(run.job.split.folds):
-        home = out / f"fold_{k}"
-        run.events.say(f"fold {k + 1} of {run.job.split.folds}")
-        if not (home / CARD).is_file():
-            train_model(rows.take((numbers != k) & (numbers >= 0)), home, run)
-        network, card = load_model(home, run.device)
-        judge = Judge(network, card, run.device)
+    together = JudgedFields(failures=list(failures))
+    for k in [*range(run.job.split.folds), *([_OF_NO_FOLD] if (numbers == _OF_NO_FOLD).any() else [])]:
+        home = out
+        if k != _OF_NO_FOLD:
+            home = out / f"fold_{k}"
+            run.events.say(f"fold {k + 1} of {run.job.split.folds}")
+            if not (home / CARD).is_file():
+                train_model(rows.take((numbers != k) & (numbers != _OF_NO_FOLD)), (), home, run, told)
+        network, own = load_model(home, run.device)
+        judge = Judge(network, own, run.device)
         judged = judge_fields(judge, rows.take(numbers == k).source, Parts(folder / PARTS), job, run.events)
         together.parts |= judged.parts
         together.failures += judged.failures
+        together.unlike += judged.unlike
         together.megapixels += judged.megapixels
-    if card is None:
-        cause = "no folds"
-        raise SettingsError(cause, "Give --folds 2 or more.", code="bad_folds")
     how = Provenance(job, (), time.monotonic() - began)
-    return write_scores(
-        folder, rows.screen.take(rows.source.positions), card, _renumbered(together, rows), how, run.events
-    )
+    labelled = np.flatnonzero((rows.screen.rows["label"] != "").to_numpy())
+    return write_scores(folder, rows.screen.take(labelled), card, _among(together, labelled), how, run.events)
 
 
-def _renumbered(judged: JudgedFields, rows: Rows) -> JudgedFields:
-    """Count positions among the labelled rows, which alone stand in this folder."""
-    place = {int(position): i for i, position in enumerate(rows.source.positions)}
+def _among(judged: JudgedFields, labelled: np.ndarray) -> JudgedFields:
+    """Count positions among the labelled rows, which alone stand in this folder; no model has seen its rows."""
+    place = {int(position): i for i, position in enumerate(labelled)}
     parts = {place[position]: part for position, part in judged.parts.items()}
-    failures = [type(f)(place[f.position], f.stage, f.problem) for f in judged.failures]
-    return JudgedFields(parts, failures, megapixels=judged.megapixels)
+    failures = [replace(f, position=place[f.position]) for f in judged.failures if f.position in place]
+    known = dict.fromkeys(place.values(), TEST)
+    return JudgedFields(parts, failures, known, judged.unlike, judged.megapixels)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-import shlex
 import shutil
-import sys
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +12,22 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bagscope import __version__
-from bagscope.errors import ImageReadError, Problem
+from bagscope.errors import ImageReadError, ModelError, Problem, TableError
 from bagscope.feed.cache import Pad
 from bagscope.files.writer import write_atomic
 from bagscope.run import engine
 from bagscope.run.compute import trains_in_bf16
 from bagscope.run.events import Events
-from bagscope.run.failures import Failure, of_error
-from bagscope.run.model_folder import save_model
+from bagscope.run.failures import FAILURES, Failure, failure_table, of_error
+from bagscope.run.model_folder import CARD, load_card, save_model
 from bagscope.run.model_readme import model_readme
-from bagscope.run.plan import plan_of, refuse_other
+from bagscope.run.origin import origin
+from bagscope.run.plan import Plan, plan_of, refuse_other
 from bagscope.run.rows import Rows, refuse_untrainable
 from bagscope.settings.jobs import ImagesJob
 from bagscope.tables.frames import csv_bytes
-from bagscope.tables.splits import TRAIN, VALIDATION, assign_parts, groups_of
+from bagscope.tables.labels import Vocabulary, unknown_labels, vocabulary
+from bagscope.tables.splits import TEST, TRAIN, VALIDATION, assign_parts, groups_of
 from bagscope.tasks import TASKS
 from bagscope.tasks.card import ModelCard
 from bagscope.tasks.images.setup import Labelled, Setup
@@ -48,55 +46,111 @@ class Run:
     events: Events
 
 
-def train_model(rows: Rows, folder: Path, run: Run) -> tuple[ModelCard, list[Failure]]:
-    """Train one model on labelled rows and write its folder.
+def train_model(
+    rows: Rows, failures: Sequence[Failure], folder: Path, run: Run, told: Vocabulary | None = None
+) -> ModelCard:
+    """Train one model on labelled rows and write its folder; a finished one is returned as it is.
 
-    Returns
-    -------
-    The model's card, and rows that turned out too small or unreadable.
+    Parameters
+    ----------
+    failures : rows that were left out before; they and those that turn out too small or unreadable are written
+        to failures.csv.
+    told : what the model is to say, where it has to fit another one; default: what its training rows say.
 
     Raises
     ------
-    TableError : too few rows are large enough. ModelError : resumed with other rows, files or settings.
+    TableError : too few rows are left. ModelError : resumed with other rows, files or settings.
     """
     job, events = run.job, run.events
-    make = TASKS.load(job.task)
-    parts, notes = _parts(rows, job)
-    setup = make.measured_setup(job, _labelled(rows, parts))
-    for note in (*notes, *setup.notes()):
+    ready = _prepared(rows, job, told)
+    rows, resume = ready.rows, folder / RESUME
+    plan = plan_of(job, rows.table, ready.parts.tolist(), rows.signatures)
+    if (folder / CARD).is_file():
+        return _finished(folder, plan, events)
+    for note in (*ready.notes, *ready.setup.notes()):
         events.say(note)
-    rows, parts, failures = _large_enough(rows, parts, setup, job)
-    pad = None if job.images.pad == "none" else Pad(setup.least_px, job.images.pad)
-    task = make.make_task(job, _labelled(rows, parts, pad), setup, run.device)
-    resume = folder / RESUME
-    plan = plan_of(job, rows.table, parts.tolist(), rows.signatures)
+    pad = None if job.images.pad == "none" else Pad(ready.setup.least_px, job.images.pad)
+    task = TASKS.load(job.task).make_task(job, _labelled(rows, ready.parts, ready.told, pad), ready.setup, run.device)
     if run.resume:
         refuse_other(resume / PLAN, plan)
     plan.save(resume / PLAN)
     bf16 = trains_in_bf16(job.compute, run.device)
     fitted = engine.fit(task, job.training, job.seed, run.device, bf16, resume, plan.fingerprint, run.resume, events)
-    failures += [_while_training(rows, line, error) for line, error in task.unreadable().items()]
+    late = [_while_training(rows, line, error) for line, error in task.unreadable().items()]
     card = task.learned(fitted.network)
-    learned = {"training": card.training | _trained_on(rows, parts, fitted), "created": created(run, bf16)}
-    card = card.model_copy(update=learned)
+    learned = {"training": card.training | _trained_on(ready, plan, fitted), "created": created(run, bf16)}
+    _write_failures(folder, rows, [*failures, *ready.failures, *late], events)
     write_atomic(folder / HISTORY, csv_bytes(pd.DataFrame(fitted.history)))
-    write_atomic(folder / SPLIT, csv_bytes(_split_table(rows, parts, job)))
+    write_atomic(folder / SPLIT, csv_bytes(_split_table(ready, job)))
+    card = card.model_copy(update=learned)
     write_atomic(folder / README, model_readme(card))
     card = save_model(folder, fitted.network, card)
     shutil.rmtree(resume, ignore_errors=True)
-    return card, failures
+    return card
 
 
-def _parts(rows: Rows, job: ImagesJob) -> tuple[np.ndarray, tuple[str, ...]]:
+def _finished(folder: Path, plan: Plan, events: Events) -> ModelCard:
+    card = load_card(folder)
+    if card.training.get("plan") != plan.fingerprint:
+        cause = "the model there was trained on other rows or files, or with other settings"
+        fix = "Name another folder with -o, or replace it with --overwrite."
+        raise ModelError(cause, fix, code="changed", file=folder)
+    shutil.rmtree(folder / RESUME, ignore_errors=True)
+    events.say(f"{folder} is finished already")
+    return card
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """Rows that can train: all large enough, none of those measured unreadable."""
+
+    rows: Rows
+    parts: np.ndarray
+    told: Vocabulary
+    setup: Setup
+    notes: tuple[str, ...]
+    failures: list[Failure]
+
+
+def _prepared(rows: Rows, job: ImagesJob, told: Vocabulary | None) -> _Ready:
+    """Split and measure, and again without the rows that turn out to be of no use, as if they had not been there."""
+    measured_setup = TASKS.load(job.task).measured_setup
+    failures: list[Failure] = []
+    while True:
+        parts, words, notes = _parts(rows, job, told)
+        setup = measured_setup(job, _labelled(rows, parts, words))
+        bad = {i: of_error(int(rows.source.positions[i]), "read", error) for i, error in setup.unreadable.items()}
+        if job.images.pad == "none":
+            bad |= _too_small(rows, setup.least_px)
+        if not bad:
+            return _Ready(rows, parts, words, setup, notes, failures)
+        failures += bad.values()
+        rows = rows.take(np.setdiff1d(np.arange(len(rows)), list(bad)))
+        refuse_untrainable(rows, job)
+
+
+def _parts(rows: Rows, job: ImagesJob, told: Vocabulary | None) -> tuple[np.ndarray, Vocabulary, tuple[str, ...]]:
     found = assign_parts(rows.table, job.split.by, job.split.validation, job.seed)
-    return found.parts, found.notes
+    parts, labels = found.parts.copy(), rows.table["label"].to_numpy(dtype=object)
+    if told is None:
+        trained, every = vocabulary(labels[parts == TRAIN]), vocabulary(labels[np.isin(parts, (TRAIN, VALIDATION))])
+        told = replace(trained, several=every.several)
+        if len(told.classes) + told.none < 2:
+            cause = f"the rows that train have {len(told.classes) + told.none} class(es); at least 2"
+            fix = "Give rows of each class to 'train'; see failures for rows that cannot be used."
+            raise TableError([Problem("refuse", "one_class", cause, fix, str(rows.screen.path or ""), None, "split")])
+    # A row of a class that is not trained cannot watch the training.
+    unknown = [bool(unknown_labels([label], told.classes)) for label in labels]
+    parts[(parts == VALIDATION) & np.array(unknown, dtype=bool)] = TEST
+    return parts, told, found.notes
 
 
-def _labelled(rows: Rows, parts: np.ndarray, pad: Pad | None = None) -> Labelled:
+def _labelled(rows: Rows, parts: np.ndarray, told: Vocabulary, pad: Pad | None = None) -> Labelled:
     table, source = rows.table, rows.source
     return Labelled(
         store=source.store.take(range(len(rows)), pad),
         labels=table["label"].tolist(),
+        told=told,
         wells=[f"{plate}/{well}" for plate, well in zip(table["plate"], table["well"], strict=True)],
         parts=parts.tolist(),
         lines=table["row"].tolist(),
@@ -105,52 +159,48 @@ def _labelled(rows: Rows, parts: np.ndarray, pad: Pad | None = None) -> Labelled
     )
 
 
-def _large_enough(
-    rows: Rows, parts: np.ndarray, setup: Setup, job: ImagesJob
-) -> tuple[Rows, np.ndarray, list[Failure]]:
-    sides = np.array([min(shape[1:]) for shape in rows.source.store.shapes])
-    small = sides < setup.least_px
-    if job.images.pad != "none" or not small.any():
-        return rows, parts, []
+def _too_small(rows: Rows, least_px: int) -> dict[int, Failure]:
     fix = "Leave it out, or enlarge small images with --set images.pad=reflect."
-    failures = []
-    for i in np.flatnonzero(small):
-        _, h, w = rows.source.store.shapes[i]
-        cause = f"image {h}x{w}, the model needs >= {setup.least_px} pixels each way"
-        failures.append(Failure(int(rows.source.positions[i]), "check", Problem("list", "too_small", cause, fix)))
-    rows = rows.take(~small)
-    refuse_untrainable(rows, job)
-    return rows, parts[~small], failures
+    found = {}
+    for i, (_, h, w) in enumerate(rows.source.store.shapes):
+        if min(h, w) < least_px:
+            cause = f"image {h}x{w}, the model needs >= {least_px} pixels each way"
+            problem = Problem("list", "too_small", cause, fix)
+            found[i] = Failure(int(rows.source.positions[i]), "check", problem)
+    return found
+
+
+def _write_failures(folder: Path, rows: Rows, failures: Sequence[Failure], events: Events) -> None:
+    path = folder / FAILURES
+    if failures:
+        write_atomic(path, csv_bytes(failure_table(rows.screen, failures)))
+        events.warn(f"{len(failures)} of {len(rows.screen)} failed, see {path}")
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _while_training(rows: Rows, line: int, error: ImageReadError) -> Failure:
     return of_error(int(np.flatnonzero(rows.screen.rows["row"] == line)[0]), "train", error)
 
 
-def _trained_on(rows: Rows, parts: np.ndarray, fitted: engine.Fitted) -> dict[str, Any]:
+def _trained_on(ready: _Ready, plan: Plan, fitted: engine.Fitted) -> dict[str, Any]:
     """What the card remembers of the run; by their signatures, rows are known again when they are scored."""
-    signs = np.array(rows.signatures, dtype=object)
+    signs = np.array(ready.rows.signatures, dtype=object)
     return {
         "kept_step": fitted.kept_step,
         "stopped_early": fitted.stopped_early,
-        "rows": {part: sorted(signs[parts == part].tolist()) for part in (TRAIN, VALIDATION)},
+        "rows": {part: sorted(signs[ready.parts == part].tolist()) for part in (TRAIN, VALIDATION)},
+        "plan": plan.fingerprint,
     }
 
 
 def created(run: Run, bf16: bool) -> dict[str, Any]:
     """Where a model comes from."""
-    return {
-        "bagscope": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": str(run.device),
-        "precision": "bf16" if bf16 else "fp32",
-        "seed": run.job.seed,
-        "command": shlex.join(["bagscope", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "bagscope" else "",
-    }
+    made = {"device": str(run.device), "precision": "bf16" if bf16 else "fp32", "seed": run.job.seed}
+    return origin() | made
 
 
-def _split_table(rows: Rows, parts: np.ndarray, job: ImagesJob) -> pd.DataFrame:
-    table = rows.table[["row", "plate", "well", "site", "label"]].reset_index(drop=True)
-    return table.assign(group=groups_of(rows.table, job.split.by), split=parts)
+def _split_table(ready: _Ready, job: ImagesJob) -> pd.DataFrame:
+    table = ready.rows.table
+    told = table[["row", "plate", "well", "site", "label"]].reset_index(drop=True)
+    return told.assign(group=groups_of(table, job.split.by), split=ready.parts)

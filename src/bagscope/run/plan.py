@@ -20,6 +20,7 @@ LARGEST_PLAN = 100_000_000
 _SHOWN = 5
 # Where the work is done changes no result beyond rounding.
 _NO_RESULT = ("compute",)
+_PLANE = ("page", "z", "t")
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal plans."""
-        text = json.dumps([self.settings, self.rows, self.version], sort_keys=True)
+        """Equal for equal rows, files and settings, whatever the version."""
+        text = json.dumps([self.settings, self.rows], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def save(self, path: Path) -> None:
@@ -53,10 +54,11 @@ def plan_of(job: ReadJob, rows: pd.DataFrame, parts: Sequence[str], signatures: 
     settings = {name: value for name, value in _flat(tree).items() if not name.startswith(_NO_RESULT)}
     described = {}
     for at, (record, part, sign) in enumerate(
-        zip(rows[["plate", "well", "site", "label"]].to_dict("records"), parts, signatures, strict=True)
+        zip(rows[["plate", "well", "site", "label", *_PLANE]].to_dict("records"), parts, signatures, strict=True)
     ):
+        plane = "".join(f", {name} {record[name]}" for name in _PLANE if record[name])
         key = f"{at} {record['plate']}/{record['well']}/{record['site']}"
-        described[key] = f"label {record['label']!r}, part {part!r}, file {sign}"
+        described[key] = f"label {record['label']!r}, part {part!r}, file {sign}{plane}"
     return Plan(settings, described)
 
 
@@ -70,7 +72,10 @@ def refuse_other(path: Path, plan: Plan) -> None:
     if not path.is_file():
         return
     old = read_json(path, LARGEST_PLAN)
-    changed = [f"bagscope {old['version']} -> {plan.version}"] if old["version"] != plan.version else []
+    if not isinstance(old, dict) or not all(isinstance(old.get(name), dict) for name in ("settings", "rows")):
+        cause = "not the plan of a training"
+        raise ModelError(cause, "Start again with --overwrite.", code="bad_plan", file=path)
+    changed = [f"bagscope {old.get('version')} -> {plan.version}"] if old.get("version") != plan.version else []
     for word, before, now in (("setting", old["settings"], plan.settings), ("row", old["rows"], plan.rows)):
         for name in dict.fromkeys((*before, *now)):
             if before.get(name) != now.get(name):

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import shlex
-import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from bagscope import __version__
 from bagscope.errors import ModelError
 from bagscope.files.writer import write_atomic, write_json
 from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, failure_table
 from bagscope.run.judge import JudgedFields
+from bagscope.run.origin import origin
 from bagscope.settings.jobs import ReadJob
 from bagscope.tables.calls import CallRule
 from bagscope.tables.frames import csv_bytes, read_csv, read_parquet, table_files
@@ -140,11 +135,7 @@ def read_scores(folder: Path) -> Scores:
 def _provenance(screen: Screen, card: ModelCard, judged: JudgedFields, how: Provenance, failed: int) -> dict[str, Any]:
     return {
         "format_version": 1,
-        "bagscope": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["bagscope", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "bagscope" else "",
+        **origin(),
         "model": {"weights_sha256": card.weights_sha256, "classes": list(card.classes), "task": card.task},
         "table": str(screen.path or ""),
         "table_sha256": hashlib.sha256(screen.path.read_bytes()).hexdigest() if screen.path else "",

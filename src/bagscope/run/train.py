@@ -8,18 +8,16 @@ from typing import Any, cast
 from bagscope.errors import SettingsError, TableError, nearest
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
-from bagscope.files.writer import write_atomic
 from bagscope.run.check import CheckReport, check
 from bagscope.run.compute import device_of, memory_kept, threads
 from bagscope.run.events import SILENT, Events
-from bagscope.run.failures import FAILURES, failure_table
+from bagscope.run.failures import FAILURES
 from bagscope.run.folds import CROSS_FITTED, cross_fit
 from bagscope.run.model_folder import CARD, WEIGHTS
 from bagscope.run.one_model import HISTORY, README, RESUME, SPLIT, Run, train_model
 from bagscope.run.predict import Model, load
 from bagscope.run.rows import labelled_rows
 from bagscope.settings.jobs import JOBS, ImagesJob, make_job
-from bagscope.tables.frames import csv_bytes
 from bagscope.tables.table import Screen
 
 OURS = (CARD, WEIGHTS, HISTORY, SPLIT, README, FAILURES, RESUME, CROSS_FITTED, "fold_*")
@@ -45,7 +43,7 @@ def train(
     screen : a screen, or a table's path.
     out : folder of the model; made when it is missing.
     config : settings as a TOML file.
-    resume : go on with unfinished work in `out`; a finished model is returned as it is.
+    resume : go on with unfinished work in `out`; a finished model of these rows and settings is returned as it is.
     overwrite : replace what is in `out`.
     choices : settings by their short names (`pooling`, `steps`, `seed`, ...) or as "section.key".
 
@@ -54,27 +52,23 @@ def train(
     TableError : the screen cannot be trained on; holds all problems, and nothing was written.
     SettingsError : unknown or impossible settings.
     FolderError : `out` is in use or cannot be written.
-    ModelError : a training is resumed that was begun with other rows, files or settings.
+    ModelError : a training is resumed, or a model there, that has other rows, files or settings.
     Interrupted : asked to stop; the state was saved.
     """
     job, out = training_job(task, config, choices), Path(out)
     run = Run(job, device_of(job.compute), resume, events)
-    report = checked(screen, job, events)
     with (
         threads(job.compute.threads),
         memory_kept(),
+        # Claimed first: a folder that cannot be written to is told before any image is opened.
         claimed(out, OURS, finished=CARD, resume=resume, overwrite=overwrite),
         DecodingWorker(job.compute.io_timeout) as worker,
     ):
+        report = checked(screen, job, events)
         rows, failures = labelled_rows(report, job, worker, events)
-        if not (out / CARD).is_file():
-            _, more = train_model(rows, out, run)
-            failures += more
-        if failures:
-            write_atomic(out / FAILURES, csv_bytes(failure_table(rows.screen, failures)))
-            events.warn(f"{len(failures)} of {len(rows.screen)} failed, see {out / FAILURES}")
+        train_model(rows, failures, out, run)
         if job.split.folds:
-            cross_fit(rows, out, run)
+            cross_fit(rows, failures, out, run)
     return load(out, device=job.compute.device)
 
 

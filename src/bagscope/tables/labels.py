@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,15 @@ from bagscope.tables.values import label_parts
 from bagscope.tables.wells import NO_WELL
 
 NONE = "none"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What labels can say: the classes, whether some row is `none`, whether a row may have several classes."""
+
+    classes: tuple[str, ...]
+    none: bool
+    several: bool
 
 
 def classes_of(labels: Iterable[str] | pd.DataFrame) -> tuple[tuple[str, ...], bool]:
@@ -29,6 +39,13 @@ def classes_of(labels: Iterable[str] | pd.DataFrame) -> tuple[tuple[str, ...], b
 def several_labels(labels: Iterable[str] | pd.DataFrame) -> bool:
     """Tell whether some row has more than one class at once."""
     return any(len(label_parts(label)) > 1 for label in _cells(labels))
+
+
+def vocabulary(labels: Iterable[str] | pd.DataFrame) -> Vocabulary:
+    """Return what these labels say between them."""
+    cells = _cells(labels)
+    classes, none = classes_of(cells)
+    return Vocabulary(classes, none, several_labels(cells))
 
 
 def targets(labels: Iterable[str] | pd.DataFrame, classes: Sequence[str]) -> np.ndarray:

@@ -37,6 +37,15 @@ class CropPlan:
     seed: int
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Scale of a crop, and its corner in rescaled pixels."""
+
+    scale: float
+    y: int
+    x: int
+
+
 class Crops:
     """Random, class-balanced crops of labelled rows: step in, batch out, the same whenever it is asked.
 
@@ -84,8 +93,11 @@ class Crops:
         for row in range(len(self.store)):
             for k in range(per_row):
                 own = chance(self.plan.seed, 3, row, k)
-                crops.append(self._cut(own, row, draw(own, UNCHANGED, self.channels), device))
-                rows.append(row)
+                change = draw(own, UNCHANGED, self.channels)
+                crop = self._tried(row, self._place(own, row, change), change, device)
+                if crop is not None:
+                    crops.append(crop)
+                    rows.append(row)
         for first in range(0, len(rows), self.size):
             part = slice(first, first + self.size)
             batches.append(self._batch(crops[part], rows[part], device))
@@ -106,22 +118,34 @@ class Crops:
         for _ in range(MOST_TRIES):
             of_well = wells[rng.integers(len(wells))]
             row = int(of_well[rng.integers(len(of_well))])
-            if row in self.unreadable:
-                continue
-            try:
-                return row, self._cut(rng, row, change, device)
-            except ImageReadError as error:
-                self.unreadable[row] = error
+            # Drawn for a row that is known as bad too: a resumed run, which does not know it yet, draws the same.
+            place = self._place(rng, row, change)
+            crop = self._tried(row, place, change, device)
+            if crop is not None:
+                return row, crop
         raise next(reversed(self.unreadable.values()))
 
-    def _cut(self, rng: np.random.Generator, row: int, change: Change, device: torch.device) -> Tensor:
+    def _tried(self, row: int, place: _Place, change: Change, device: torch.device) -> Tensor | None:
+        if row in self.unreadable:
+            return None
+        try:
+            return self._cut(row, place, change, device)
+        except ImageReadError as error:
+            self.unreadable[row] = error
+            return None
+
+    def _place(self, rng: np.random.Generator, row: int, change: Change) -> _Place:
         _, h, w = self.store.shapes[row]
         edge = self.plan.crop
         # A small image cannot be shrunk below the crop: the jitter is held where the crop still fits.
         scale = max(self.plan.scale * change.scale, edge / min(h, w))
-        corner = [int(rng.integers(0, windows.scaled_length(n, scale) - edge + 1)) for n in (h, w)]
-        rows, y0, y1 = windows.taps(h, scale, corner[0], corner[0] + edge)
-        columns, x0, x1 = windows.taps(w, scale, corner[1], corner[1] + edge)
+        y, x = (int(rng.integers(0, windows.scaled_length(n, scale) - edge + 1)) for n in (h, w))
+        return _Place(scale, y, x)
+
+    def _cut(self, row: int, place: _Place, change: Change, device: torch.device) -> Tensor:
+        _, h, w = self.store.shapes[row]
+        rows, y0, y1 = windows.taps(h, place.scale, place.y, place.y + self.plan.crop)
+        columns, x0, x1 = windows.taps(w, place.scale, place.x, place.x + self.plan.crop)
         pixels = to_device(self.store.window(row, y0, y1, x0, x1), device)
         x = windows.interpolate(intensity.apply(pixels, self.plan.intensity), rows, columns)
         return _changed(x, change)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from bagscope.errors import SettingsError
+from bagscope.errors import ImageReadError, SettingsError
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.normalise import Measured, measure
 from bagscope.nets import NETWORKS
@@ -18,7 +18,7 @@ from bagscope.ops import diameter, windows
 from bagscope.ops.geometry import Grid
 from bagscope.settings.jobs import ImagesJob
 from bagscope.settings.sections import ScaleSection
-from bagscope.tables.labels import classes_of, several_labels, targets
+from bagscope.tables.labels import Vocabulary, targets
 from bagscope.tables.splits import TRAIN, VALIDATION
 from bagscope.tasks.card import CallCard, IntensityCard, ModelCard, ScaleCard
 from bagscope.tasks.images.scoring import element_centres, score_field
@@ -43,11 +43,13 @@ LEAST_FACTOR, MOST_FACTOR = 1 / 16, 8.0
 class Labelled:
     """Labelled rows and their pixels: (R,) labels, well ids, parts and lines of the table.
 
+    told : what the labels can say; those of training rows say nothing else.
     pixel_um : micrometres per pixel, None if unknown.
     """
 
     store: PixelStore
     labels: Sequence[str]
+    told: Vocabulary
     wells: Sequence[str]
     parts: Sequence[str]
     lines: Sequence[int]
@@ -57,11 +59,15 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Setup:
-    """What training starts from: images measured, scale fixed; `least_px` is the smallest side of an image."""
+    """What training starts from: images measured, scale fixed; `least_px` is the smallest side of an image.
+
+    unreadable : rows that were left out of it, by their place.
+    """
 
     measured: Measured
     scale: ScaleCard
     least_px: int
+    unreadable: Mapping[int, ImageReadError]
 
     def notes(self) -> list[str]:
         """Say it for people."""
@@ -80,32 +86,33 @@ def measured_setup(job: ImagesJob, rows: Labelled) -> Setup:
     Raises
     ------
     SettingsError : a diameter in micrometres without a pixel size, or one that cannot be estimated.
+    ImageReadError : no row that trains can be read.
     """
     training = np.flatnonzero(np.asarray(rows.parts) == TRAIN)
     measured = measure(rows.store.take(training), job.seed)
     scale = scale_of(job.scale, measured.blobs, rows.pixel_um)
-    return Setup(measured, scale, _least_side(_grid(job, len(rows.channels)).smallest, scale.factor))
+    least = _least_side(_grid(job, len(rows.channels)).smallest, scale.factor)
+    unreadable = {int(training[i]): error for i, error in measured.unreadable.items()}
+    return Setup(measured, scale, least, unreadable)
 
 
 def make_task(job: ImagesJob, rows: Labelled, setup: Setup, device: torch.device) -> ImagesTask:
     """Make the task of rows that are large enough, by what was measured on them."""
-    classes, none_trained = classes_of(rows.labels)
-    several = several_labels(rows.labels)
-    wanted = targets(rows.labels, classes)
+    labels = np.asarray(rows.labels, dtype=object)
     numbers = np.unique(np.asarray(rows.wells, dtype=object).astype(str), return_inverse=True)[1]
 
     def part(name: str) -> LabelledRows | None:
         at = np.flatnonzero(np.asarray(rows.parts) == name)
-        return (
-            LabelledRows(rows.store.take(at), wanted[at], numbers[at], np.asarray(rows.lines)[at]) if len(at) else None
-        )
+        if not len(at):
+            return None
+        wanted = targets(labels[at].tolist(), rows.told.classes)
+        return LabelledRows(rows.store.take(at), wanted, numbers[at], np.asarray(rows.lines)[at])
 
     train = part(TRAIN)
     if train is None:
         cause = "no row is left to train on"
         raise SettingsError(cause, "Give rows of each class to 'train'.", code="no_training_row")
-    learns_none = none_trained or job.augment.background > 0
-    card = _card(job, rows.channels, classes, several, learns_none, setup)
+    card = _card(job, rows.channels, rows.told, setup)
     return ImagesTask(job, card, train, part(VALIDATION), setup.measured, device)
 
 
@@ -166,17 +173,15 @@ def _grid(job: ImagesJob, channels: int) -> Grid:
 def _card(
     job: ImagesJob,
     channels: tuple[str, ...],
-    classes: tuple[str, ...],
-    several: bool,
-    learns_none: bool,
+    told: Vocabulary,
     setup: Setup,
 ) -> ModelCard:
     learned = setup.measured.intensity
     return ModelCard(
         task=job.task,
-        classes=classes,
-        several_labels=several,
-        none_trained=learns_none,
+        classes=told.classes,
+        several_labels=told.several,
+        none_trained=told.none or job.augment.background > 0,
         channels=channels,
         network=job.network.model_dump(),
         pooling=job.pooling.model_dump(),

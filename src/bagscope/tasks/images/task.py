@@ -79,7 +79,6 @@ class ImagesTask:
         device: torch.device,
     ):
         self.job, self.card, self.device = job, card, device
-        self._rows = train
         self._validation = validation
         ranges = Augmentation(job.augment.dihedral, job.augment.gain, job.augment.scale)
         self._plan = CropPlan(
@@ -91,6 +90,7 @@ class ImagesTask:
             ranges=ranges,
             seed=job.seed,
         )
+        self._watched: Crops | None = None
         self.crops = Crops(train.store, train.targets, train.wells, train.lines, self._plan, job.training.batch)
 
     def feed(self, part: Part, first_step: int = 0) -> Iterable[Batch]:
@@ -104,8 +104,8 @@ class ImagesTask:
         if rows is None:
             return
         per_row = max(1, VALIDATION_CROPS // max(1, len(rows.store)))
-        crops = Crops(rows.store, rows.targets, rows.wells, rows.lines, self._plan, self.job.training.batch)
-        yield from crops.fixed(per_row, self.device)
+        self._watched = Crops(rows.store, rows.targets, rows.wells, rows.lines, self._plan, self.job.training.batch)
+        yield from self._watched.fixed(per_row, self.device)
 
     def network(self) -> BagNet:
         """Return the untrained network; its start depends on the seed alone."""
@@ -120,7 +120,8 @@ class ImagesTask:
 
     def unreadable(self) -> dict[int, ImageReadError]:
         """Return what could not be read while training, by line of the table."""
-        return {int(self._rows.lines[row]): error for row, error in self.crops.unreadable.items()}
+        every = [crops for crops in (self.crops, self._watched) if crops is not None]
+        return {int(crops.lines[row]): error for crops in every for row, error in crops.unreadable.items()}
 
     def learned(self, net: nn.Module) -> ModelCard:
         """Return the card with what training found out."""
