@@ -246,10 +246,10 @@ def stack_of(
 
 
 def _one_page(page: int, sizes: tuple[int, ...], first: TiffPage, chain: Chain, size: int) -> Stack:
-    if page < len(chain.entries):
+    if 0 <= page < len(chain.entries):
         return tiff_axes.unlabelled((page,))
     planes = prod(sizes) if len(chain.entries) == 1 and prod(sizes) <= _planes_behind(first, size) else 0
-    if page < planes:
+    if 0 <= page < planes:
         return Stack("I", (1,), np.asarray([page]), behind_first=True)
     cause = f"page {page} is asked for, the file has {max(planes, len(chain.entries))} (numbers from 0)"
     raise ImageReadError(cause, "Correct the table's column 'page' or --set images.page=0.", code="plane")
