@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from bagscope.nets.jacobian import RectifiedReLU
 from bagscope.ops.geometry import Grid, Layer, grid_of
 
 # (kind, kernel, output channels): layout of Kraus et al. 2016, figure 1; every pooling has stride 2.
@@ -20,10 +21,6 @@ TRUNK = (
     ("maximum", 3, 0),
     ("convolution", 1, 1000),
 )
-
-
-class RectifiedReLU(nn.ReLU):
-    """The network's own activation, a module of its own so that maps can change how it looks back."""
 
 
 class KrausNet(nn.Module):
