@@ -41,7 +41,7 @@ def joint_loss(
     Raises
     ------
     TargetError : shapes that do not fit, targets outside [0, 1], two classes where one is allowed, or weights
-        that are negative or add up to nothing.
+        that are negative, infinite or add up to nothing.
 
     Source: Kraus, Ba and Frey, Bioinformatics 32 (2016) i52, section 2.4.
     """
@@ -80,6 +80,6 @@ def _check(log_odds: Tensor, head_logits: Tensor, target: Tensor, several_labels
         raise TargetError(cause, "Train with several labels, or give the bag one class.", code="target_classes")
     if weights is None:
         return
-    if weights.shape != (bags,) or bool((weights < 0).any()) or not bool(weights.sum() > 0):
-        cause = f"{bags} bags do not fit weights of shape {tuple(weights.shape)}, all >= 0 and some > 0"
+    if weights.shape != (bags,) or bool((weights < 0).any()) or not 0 < float(weights.detach().sum()) < torch.inf:
+        cause = f"{bags} bags need as many finite weights, all >= 0 and some > 0, not {tuple(weights.shape)}"
         raise TargetError(cause, "Give one weight per bag.", code="target_weights")
