@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 Severity = Literal["refuse", "list", "warn"]
+# The worst first.
+SEVERITIES: tuple[Severity, ...] = ("refuse", "list", "warn")
 
 _SHOWN = 80
 

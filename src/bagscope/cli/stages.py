@@ -61,7 +61,7 @@ def score_table(
     console: Console,
 ) -> tuple[Scores, tuple[str, ...]]:
     """Score a table; return the scores and the model's classes."""
-    judge = load(model, device=given.get("device", "auto"))
+    judge = load(model, device=make_job(ReadJob, config, given).compute.device)
     scores = judge.score(table, out, config=config, resume=resume, overwrite=overwrite, events=console, **given)
     return scores, judge.classes
 

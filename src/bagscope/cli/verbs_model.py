@@ -81,7 +81,8 @@ def train(
     console = Console(quiet)
     console.say(f"Training on {table}, model into {out}; stop with Ctrl-C, go on with --resume")
     model, failed = train_table(table, out, task, config, given, resume, overwrite, console)
-    console.say(f"Next: bagscope score {out} {table} -o scores")
+    if not failed:
+        console.say(f"Next: bagscope score {out} {table} -o scores")
     result(str(out))
     if json:
         card = model.card
@@ -130,9 +131,8 @@ def score(
     failed = len(scores.failures)
     if not quiet:
         result(plate_grids(scores.wells, classes))
-    if failed:
-        console.warn(f"{failed} of {len(scores.images)} failed, see {out / 'failures.csv'}")
-    console.say(f"Next: open {out / 'wells.csv'}")
+    if not failed:
+        console.say(f"Next: open {out / 'wells.csv'}")
     result(str(out))
     if json:
         calls = {str(name): int(count) for name, count in scores.wells["call"].value_counts().items()}

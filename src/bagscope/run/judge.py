@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,7 +43,7 @@ class JudgedFields:
     """What came out: parts by position in the screen, failures, and what the model was trained on among them.
 
     known : part of the training (`train`, `validation`) by position. unlike : fields unlike the training
-    images. megapixels, seconds : read and scored in this run.
+    images. megapixels : read and scored in this run.
     """
 
     parts: dict[int, FieldPart] = field(default_factory=dict)
@@ -64,23 +65,29 @@ class _Field:
     error: ImageReadError | None = None
 
 
-def judge_fields(judge: Judge, source: Source, parts: Parts, job: ReadJob, events: Events) -> JudgedFields:
+def judge_fields(
+    judge: Judge, source: Source, parts: Parts, job: ReadJob, events: Events, before: Sequence[Failure] = ()
+) -> JudgedFields:
     """Score all fields of a source; what was scored before and has not changed is taken over.
 
     A field is scored alone, so its score depends on no other field and on no order. One that cannot be
     read, or whose score is no number, is a failure; the others go on.
 
+    Parameters
+    ----------
+    before : rows that failed before; they count among the failures.
+
     Raises
     ------
     BagscopeError : more fields fail than the settings allow; what was scored stays.
     """
-    task, judged = TASKS.load(judge.card.task), JudgedFields()
+    task, judged = TASKS.load(judge.card.task), JudgedFields(failures=list(before))
     factors = _factors(judge.card, source, job)
     pad = None if job.images.pad == "none" else Pad(task.least_px(judge.card), job.images.pad)
     store = source.store.take(range(len(source.positions)), pad)
     known = {sign: part for part in (TRAIN, VALIDATION) for sign in judge.card.training.get("rows", {}).get(part, ())}
     total = len(source.positions)
-    most = max(LEAST_FAILURES, job.compute.max_failures * total)
+    _stop_when_too_many(judged, job, total + len(before))
 
     def prepare(i: int) -> _Field:
         return _prepared(judge.card, store, i, parts, int(source.positions[i]), job, float(factors[i]))
@@ -93,12 +100,12 @@ def judge_fields(judge: Judge, source: Source, parts: Parts, job: ReadJob, event
             judged.parts[position] = _part(judge, store, i, found, job.compute.tile, float(factors[i]))
         except ImageReadError as error:
             judged.failures.append(of_error(position, "score", error))
-            _stop_when_too_many(judged, most, total)
+            _stop_when_too_many(judged, job, total + len(before))
         else:
             if found.part is None:
                 parts.save(position, found.mark, judged.parts[position])
                 judged.megapixels += float(np.prod(store.shapes[i])) / 1e6
-            judged.unlike += found.is_unlike
+            judged.unlike += judged.parts[position].is_unlike
         events.progress("scoring", i + 1, total)
     return judged
 
@@ -145,12 +152,12 @@ def _part(judge: Judge, store: PixelStore, i: int, found: _Field, tile: int, fac
 
     score = TASKS.load(judge.card.task).score_field
     result = score(judge.network, judge.card, read, (h, w), tile, judge.device, factor)
-    return FieldPart(result.log_odds.astype(np.float64), result.head.astype(np.float64))
+    return FieldPart(result.log_odds.astype(np.float64), result.head.astype(np.float64), found.is_unlike)
 
 
-def _stop_when_too_many(judged: JudgedFields, most: float, total: int) -> None:
+def _stop_when_too_many(judged: JudgedFields, job: ReadJob, total: int) -> None:
     failed = len(judged.failures)
-    if failed <= most:
+    if failed <= max(LEAST_FAILURES, job.compute.max_failures * total):
         return
     last = judged.failures[-1].problem
     cause = f"{failed} of {total} fields have failed already, the last one: {last.cause}"

@@ -20,10 +20,14 @@ _PER_FOLDER = 1000
 
 @dataclass(frozen=True)
 class FieldPart:
-    """Scores of one field: bag log-odds (K,) and the last layer's logits."""
+    """Scores of one field: bag log-odds (K,) and the last layer's logits.
+
+    is_unlike : the field is darker or brighter than nearly all training images.
+    """
 
     log_odds: np.ndarray
     logits: np.ndarray
+    is_unlike: bool = False
 
 
 def fingerprint(*what: object) -> str:
@@ -56,12 +60,18 @@ class Parts:
             found = read_json(path, LARGEST_PART)
             if found["fingerprint"] != mark:
                 return None
-            part = FieldPart(np.array(found["log_odds"], np.float64), np.array(found["logits"], np.float64))
+            odds, logits = (np.array(found[name], np.float64) for name in ("log_odds", "logits"))
+            part = FieldPart(odds, logits, bool(found["is_unlike"]))
         except (BagscopeError, KeyError, TypeError, ValueError):
             return None  # a part that was damaged is made again
         return part if np.isfinite(part.log_odds).all() and np.isfinite(part.logits).all() else None
 
     def save(self, position: int, mark: str, part: FieldPart) -> None:
         """Write a part; it is whole or absent."""
-        values = {"fingerprint": mark, "log_odds": part.log_odds.tolist(), "logits": part.logits.tolist()}
+        values = {
+            "fingerprint": mark,
+            "log_odds": part.log_odds.tolist(),
+            "logits": part.logits.tolist(),
+            "is_unlike": part.is_unlike,
+        }
         write_json(self.path(position), values)

@@ -20,6 +20,7 @@ from bagscope.run.score_folder import Scores
 from bagscope.settings.sections import ComputeSection
 from bagscope.tables.calls import CallRule, make_calls
 from bagscope.tables.judged import judge as judged_by
+from bagscope.tables.judged import sigmoid
 from bagscope.tables.table import Screen
 from bagscope.tasks import TASKS
 from bagscope.tasks.card import ModelCard
@@ -85,6 +86,10 @@ class Model:
         ImageReadError : wrong number of channels, too small, or pixels that are no numbers.
         """
         pixels, card = np.asarray(pixels), self.card
+        if pixels.dtype.kind not in "buif":
+            cause = f"an array of {pixels.dtype}, grey values are expected"
+            raise ImageReadError(cause, "Give whole numbers or floats.", code="dtype")
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
         if pixels.ndim != 3 or len(pixels) != len(card.channels):
             cause = f"an array of shape {pixels.shape}, the model has the channels {', '.join(card.channels)}"
             raise ImageReadError(cause, f"Give ({len(card.channels)}, H, W).", code="channels")
@@ -113,7 +118,7 @@ class Model:
             mil_probability=dict(zip(card.classes, judged.mil[0].tolist(), strict=True)),
             call=str(calls[0]),
             confidence=float(confidence[0]),
-            class_maps=1 / (1 + np.exp(-result.maps)),
+            class_maps=sigmoid(result.maps),
             y=y,
             x=x,
         )
@@ -139,7 +144,8 @@ class Model:
         screen : a screen, or a table's path.
         out : folder of the scores; made when it is missing.
         config : settings as a TOML file.
-        resume : go on with unfinished work in `out`; finished scores are returned as they are.
+        resume : go on with what is in `out`, finished or not: fields whose files, model and settings are as they
+            were are not scored again.
         overwrite : replace what is in `out`.
         choices : settings by their short names or as "section.key", such as `device`.
 

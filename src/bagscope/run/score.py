@@ -8,18 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from bagscope.errors import TableError
+from bagscope.errors import SEVERITIES, TableError
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
 from bagscope.run import unlike
 from bagscope.run.check import CheckReport, check
-from bagscope.run.compute import memory_kept, threads
+from bagscope.run.compute import device_of, memory_kept, threads
 from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, of_check
 from bagscope.run.inputs import make_source
 from bagscope.run.judge import Judge, judge_fields
 from bagscope.run.parts import PARTS, Parts
-from bagscope.run.score_folder import RUN, TABLES, Provenance, Scores, read_scores, write_scores
+from bagscope.run.score_folder import RUN, TABLES, Provenance, Scores, write_scores
 from bagscope.settings.jobs import ReadJob, make_job
 from bagscope.tables.table import Screen
 from bagscope.tasks import TASKS
@@ -41,22 +41,21 @@ def score(
 ) -> Scores:
     """Judge all rows of a screen and write a score folder; see `Model.score`."""
     job, out, began = make_job(ReadJob, config, choices), Path(out), time.monotonic()
-    report = checked(judge.card, screen, job, events)
-    screen = cast(Screen, report.screen)
+    if "device" in job.compute.model_fields_set:
+        device = device_of(job.compute)
+        judge = Judge(judge.network.to(device), judge.card, device)
     with (
         threads(job.compute.threads),
         memory_kept(),
+        # Claimed first: a folder that cannot be written to is told before any image is opened.
         claimed(out, OURS, finished=RUN, resume=resume, overwrite=overwrite),
         DecodingWorker(job.compute.io_timeout) as worker,
     ):
-        if (out / RUN).is_file():
-            events.say(f"{out} is finished already")
-            return read_scores(out)
+        report = checked(judge.card, screen, job, events)
+        screen = cast(Screen, report.screen)
         source, misfits = make_source(screen, report.headers, job.images, judge.card.channels, worker, 0)
-        if not len(source.positions):
-            raise TableError([failure.problem for failure in misfits])
-        judged = judge_fields(judge, source, Parts(out / PARTS), job, events)
-        judged.failures = [*of_check(screen, report.problems), *misfits, *judged.failures]
+        failed = [*of_check(screen, report.problems), *misfits]
+        judged = judge_fields(judge, source, Parts(out / PARTS), job, events, failed)
         said = [problem for problem in report.problems if problem.severity == "warn"]
         late = unlike.after_scoring(judged.unlike, len(judged.parts), str(screen.path or ""))
         for problem in late:
@@ -95,12 +94,13 @@ def checked_for(card: ModelCard, screen: Screen | Path | str, job: ReadJob, *, p
     )
     if report.screen is None:
         return report
-    more = unlike.before_scoring(
-        card,
-        report.screen,
-        report.headers,
-        job.images.pixel_um,
-        rescale=job.images.rescale,
-        force=job.table.force,
+    more = unlike.before_scoring(card, report.screen, report.headers, job.images, force=job.table.force)
+    listed = {problem.row for problem in more if problem.severity == "list"}
+    lines = report.screen.rows["row"].tolist()
+    usable = {at: header for at, header in report.headers.items() if lines[at] not in listed}
+    return replace(
+        report,
+        problems=tuple(sorted((*report.problems, *more), key=lambda problem: SEVERITIES.index(problem.severity))),
+        headers=usable,
+        listed=report.listed | (report.headers.keys() - usable.keys()),
     )
-    return replace(report, problems=(*report.problems, *more))

@@ -105,16 +105,25 @@ def write_levels(
     how: Provenance,
     events: Events,
 ) -> Scores:
-    """Write tables that were summed up before; see `write_scores`."""
+    """Write tables that were summed up before; see `write_scores`. A finished folder that says the same is left."""
     failures = failure_table(screen, judged.failures)
+    files = {FAILURES: csv_bytes(failures)}
     for level in LEVELS:
-        for name, content in table_files(getattr(levels, level), level).items():
+        files |= table_files(getattr(levels, level), level)
+    if (folder / RUN).is_file() and all(_holds(folder / name, content) for name, content in files.items()):
+        events.say(f"{folder} is finished already, and nothing has changed")
+    else:
+        (folder / RUN).unlink(missing_ok=True)
+        for name, content in files.items():
             write_atomic(folder / name, content)
-    write_atomic(folder / FAILURES, csv_bytes(failures))
-    write_json(folder / RUN, _provenance(screen, card, judged, how, len(failures)))
+        write_json(folder / RUN, _provenance(screen, card, judged, how, len(failures)))
     if len(failures):
         events.warn(f"{len(failures)} of {len(screen)} failed, see {folder / FAILURES}")
     return Scores(folder, levels.images, levels.wells, levels.treatments, failures)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def read_scores(folder: Path) -> Scores:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from bagscope.errors import Problem, Severity
+from bagscope.errors import ImageReadError, Problem, Severity
 from bagscope.files.reader import Header
+from bagscope.run.inputs import arrange, fields_of
+from bagscope.settings.sections import ImagesSection
 from bagscope.tables.labels import unknown_labels
+from bagscope.tables.spelling import some_lines
 from bagscope.tables.table import Screen
 from bagscope.tasks.card import ModelCard
 
@@ -18,17 +22,18 @@ UNLIKE_SHARE = 0.05
 
 
 def before_scoring(
-    card: ModelCard, screen: Screen, headers: Mapping[int, Header], pixel_um: float, *, rescale: bool, force: bool
+    card: ModelCard, screen: Screen, headers: Mapping[int, Header], images: ImagesSection, *, force: bool
 ) -> list[Problem]:
-    """Compare pixel sizes and labels with the model's.
+    """Compare channels, pixel sizes and labels with the model's.
 
     Parameters
     ----------
-    pixel_um : micrometres per pixel as set by hand; 0 = as the files say.
-    rescale : images are brought to the model's pixel size. force : a wrong size is only said.
+    force : a wrong pixel size is only said.
     """
     file = str(screen.path or "")
-    problems = [] if rescale else _pixel_sizes(card, headers, pixel_um, file, force)
+    problems = _channels(card, screen, headers, images, file)
+    if not images.rescale:
+        problems += _pixel_sizes(card, headers, images.pixel_um, file, force)
     unknown = unknown_labels(screen.rows, card.classes)
     if unknown:
         counts = ", ".join(f"{name} ({count} rows)" for name, count in list(unknown.items())[:5])
@@ -37,6 +42,34 @@ def before_scoring(
             Problem("warn", "unknown_label", cause, "They are left out of comparisons.", file, None, "label")
         )
     return problems
+
+
+def _channels(
+    card: ModelCard, screen: Screen, headers: Mapping[int, Header], images: ImagesSection, file: str
+) -> list[Problem]:
+    """List fields without the model's channels, refuse when none has them; say what is put in another order."""
+    fields, lines = fields_of(screen, images), screen.rows["row"].tolist()
+    misfits: list[Problem] = []
+    moved: dict[str, list[int]] = {}
+    wanted = ", ".join(card.channels)
+    for at, header in headers.items():
+        try:
+            field, order = arrange(fields[at], header, card.channels)
+        except ImageReadError as error:
+            misfits.append(replace(error.problem, severity="list", file=file, row=lines[at], column="image"))
+            continue
+        names = field.channels or header.channel_names
+        if order is not None and order != sorted(order):
+            moved.setdefault(f"channels {', '.join(names)} are put in the model's order, {wanted}", []).append(
+                lines[at]
+            )
+        elif not names and not all(name.startswith("channel ") for name in card.channels):
+            moved.setdefault(f"channels without names are taken as {wanted}, in this order", []).append(lines[at])
+    if misfits and len(misfits) == len(headers):
+        return [replace(misfits[0], severity="refuse", row=None)]
+    fix = "Make sure that this is what they show."
+    said = [Problem("warn", "channel_order", f"{cause} ({some_lines(at)})", fix, file) for cause, at in moved.items()]
+    return [*misfits, *said]
 
 
 def _pixel_sizes(

@@ -171,7 +171,7 @@ class Crops:
 def to_device(pixels: np.ndarray, device: torch.device) -> Tensor:
     """Move pixels to the device in their own type where torch has it."""
     # uint32 and float64 have no fast path everywhere; all else travels as it is, small.
-    if pixels.dtype in (np.uint32, np.uint64, np.float64):
+    if pixels.dtype in (np.uint32, np.uint64, np.float64) or pixels.dtype.itemsize > 8:
         pixels = pixels.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
 

@@ -1,0 +1,130 @@
+"""How a network that learned from whole images learns once more, from cells that it is sure of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from bagscope.feed.augment import Augmentation, draw
+from bagscope.feed.orders import chance
+from bagscope.nets.bagnet import BagNet
+from bagscope.ops import windows
+from bagscope.tasks.images.cell_windows import EDGE
+
+# Room round a window for shifts and changes of scale.
+MARGIN = 16
+LARGE = EDGE + 2 * MARGIN
+
+
+@dataclass(frozen=True)
+class OwnLabels:
+    """Which cells a network is sure of: (N,) positions, and (N, K) targets, all 0 for `none`."""
+
+    positions: np.ndarray
+    targets: np.ndarray
+
+
+def own_labels(probability: np.ndarray, sure: float, rejected: float) -> OwnLabels:
+    """Label cells by the network's own probabilities where these leave no doubt.
+
+    A cell is of class k when p_k > `sure` and all others are < `rejected`; of none when all are < `rejected`;
+    else it is left out.
+
+    Parameters
+    ----------
+    probability : (N, K).
+    """
+    low = probability < rejected
+    high = probability > sure
+    one = high.sum(1) == 1
+    clear = one & (low | high).all(1)
+    none = low.all(1)
+    chosen = np.flatnonzero(clear | none)
+    return OwnLabels(chosen, (high[chosen] & clear[chosen, None]).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class CellCrops:
+    """Windows of cells with room round them, and what the network said of each.
+
+    large : (N, C, 96, 96) rescaled and normalised. alone : the same with all other cells blanked out.
+    targets : (N, K). Classes, and none, are drawn equally often.
+    """
+
+    large: Tensor
+    alone: Tensor
+    targets: np.ndarray
+    ranges: Augmentation
+    jitter: float
+    share_alone: float
+    seed: int
+
+    def pools(self) -> list[np.ndarray]:
+        """Positions of the cells of each class and of none; empty ones are left out."""
+        members = [np.flatnonzero(self.targets[:, k] > 0) for k in range(self.targets.shape[1])]
+        members.append(np.flatnonzero(self.targets.sum(1) == 0))
+        return [found for found in members if len(found)]
+
+    def step(self, step: int, size: int) -> tuple[Tensor, Tensor]:
+        """Return the windows (S, C, 64, 64) and targets (S, K) of one step, the same whenever it is asked."""
+        pools, rng = self.pools(), chance(self.seed, 7, step)
+        cut, targets = [], []
+        for item in range(size):
+            pool = pools[item % len(pools)]
+            at = int(pool[rng.integers(len(pool))])
+            change = draw(rng, self.ranges, self.large.shape[1])
+            shift = rng.normal(0, self.jitter, 2)
+            source = self.alone if rng.random() < self.share_alone else self.large
+            x = _window(source[at], change.scale, shift)
+            gains = torch.tensor(change.gains, dtype=x.dtype, device=x.device)
+            cut.append(windows.dihedral(x * gains[:, None, None], change.code))
+            targets.append(self.targets[at])
+        x = torch.stack(cut).contiguous(memory_format=torch.channels_last)
+        return x, torch.from_numpy(np.stack(targets)).to(x.device)
+
+
+def _window(large: Tensor, scale: float, shift: np.ndarray) -> Tensor:
+    """Cut 64 pixels out of the middle of a larger window that is rescaled and shifted a little."""
+    side = windows.scaled_length(LARGE, scale)
+    corners = [round((side - EDGE) / 2 + float(s)) for s in shift]
+    corners = [min(max(0, c), max(0, side - EDGE)) for c in corners]
+    rows, y0, y1 = windows.taps(LARGE, scale, corners[0], corners[0] + EDGE)
+    columns, x0, x1 = windows.taps(LARGE, scale, corners[1], corners[1] + EDGE)
+    return windows.interpolate(large[:, y0:y1, x0:x1], rows, columns)
+
+
+def train_on_own_labels(
+    net: BagNet,
+    crops: CellCrops,
+    *,
+    steps: int,
+    size: int,
+    rate: float,
+    bf16: bool,
+    progress: Callable[[int, int, float], None],
+) -> None:
+    """Go on training a network on cells, each a bag of one: sum over classes of BCE(z, target).
+
+    Changes the network; the pooling and the last layer stay as they are.
+    """
+    device = next(net.parameters()).device
+    optimiser = torch.optim.Adam(net.body.parameters(), lr=rate, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps + 1)
+    net.body.train()
+    for step in range(steps):
+        torch.manual_seed(int(np.random.SeedSequence([crops.seed, 8, step]).generate_state(1)[0]))
+        x, targets = crops.step(step, size)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            logits = net.maps(x)[:, :, 0, 0]
+        loss = binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").sum(1).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        progress(step + 1, steps, float(loss))
+    net.body.eval()
