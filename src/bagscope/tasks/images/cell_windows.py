@@ -51,7 +51,9 @@ def cut_windows(
     outside = ~((points > -0.5) & (points < np.array(shape) - 0.5)).all(1)
     if outside.any():
         at = int(np.flatnonzero(outside)[0])
-        cause = f"cell {at + 1} at y {points[at, 0]:g}, x {points[at, 1]:g} lies outside the image of {shape[0]}x{shape[1]}"
+        cause = (
+            f"cell {at + 1} at y {points[at, 0]:g}, x {points[at, 1]:g} lies outside the image of {shape[0]}x{shape[1]}"
+        )
         fix = "Give centres in the image's own pixels: row y and column x, the first pixel is 0."
         raise BagscopeError(cause, fix, code="cell_outside")
     cut = torch.zeros(len(points), len(card.channels), EDGE, EDGE, device=device)
