@@ -100,7 +100,7 @@ def wilson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> Inte
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
     # At 0 and n successes one end is exactly 0 or 1; rounding must not move the share out of its interval.
     low, high = np.where(k == 0, 0, middle - half), np.where(k == n, 1, middle + half)
-    ends = np.where(none, np.nan, share), np.where(none, 0, low), np.where(none, 1, high)
+    ends = np.where(none, np.nan, share), low, np.where(none, 1, high)
     return Interval(*(_plain(end) for end in ends))
 
 
