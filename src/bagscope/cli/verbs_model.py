@@ -140,7 +140,14 @@ def score(
     raise typer.Exit(3 if failed else 0)
 
 
-def info(model: Model, quiet: Quiet = False, json: Json = False, threads: Threads = None, debug: Debug = False) -> None:
+def info(
+    model: Model,
+    device: Device = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Tell what a model was trained on, its classes, thresholds and versions.
 
     Example: bagscope info model

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bagscope.cli.console import Console, result, summary
-from bagscope.cli.options import Config, Debug, Json, Quiet, Set, Table, Threads, choices
+from bagscope.cli.options import Config, Debug, Device, Json, Quiet, Set, Table, Threads, choices
 
 
 def import_(
@@ -22,18 +22,19 @@ def import_(
         str | None,
         typer.Option("--pattern", help="For pattern: a template, or a regular expression with named groups."),
     ] = None,
+    device: Device = None,
+    threads: Threads = None,
     quiet: Quiet = False,
     json: Json = False,
-    threads: Threads = None,
     debug: Debug = False,
 ) -> None:
     """Make a screen table of images that lie in a known layout.
 
     [bold]folders[/bold] takes class/…/image; [bold]pattern[/bold] reads plate, well, site and channel out of the
-    file names; [bold]loaddata[/bold] a CellProfiler LoadData CSV; [bold]bbbc013[/bold] that benchmark's plate.
+    file names, as in --pattern "{plate}_{well}_s{site}.ome.tif"; [bold]loaddata[/bold] a CellProfiler LoadData CSV;
+    [bold]bbbc013[/bold] that benchmark's plate.
 
-    Example: bagscope import pattern images -o screen.csv --labels platemap.csv
-    --pattern "{plate}_{well}_s{site}.ome.tif"
+    Example: bagscope import folders images -o screen.csv
     """
     from bagscope.importers import import_screen, write_screen
 
@@ -63,9 +64,10 @@ def check(
     ] = None,
     config: Config = None,
     settings: Set = None,
+    device: Device = None,
+    threads: Threads = None,
     quiet: Quiet = False,
     json: Json = False,
-    threads: Threads = None,
     debug: Debug = False,
 ) -> None:
     """Find every problem of a screen table at once, each with its row, cause and fix.
