@@ -50,6 +50,8 @@ def _jpeg(content: bytes) -> tuple[int, int] | None:
 
 def _webp(content: bytes) -> tuple[int, int] | None:
     kind = content[12:16]
+    if len(content) < (25 if kind == b"VP8L" else 30):
+        return None
     if kind == b"VP8X":
         return 1 + int.from_bytes(content[27:30], "little"), 1 + int.from_bytes(content[24:27], "little")
     if kind == b"VP8L":
@@ -61,10 +63,12 @@ def _webp(content: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _jpegxl(content: bytes) -> tuple[int, int]:
+def _jpegxl(content: bytes) -> tuple[int, int] | None:
     """Read the first bits of the codestream (ISO/IEC 18181-1, SizeHeader)."""
     begin = 0 if content[:2] == b"\xff\x0a" else content.index(b"\xff\x0a", content.index(b"jxl", 12, _SEEN), _SEEN)
-    bits = int.from_bytes(content[begin + 2 : begin + 16], "little")
+    bits = int.from_bytes(content[begin + 2 : begin + 11], "little")
+    if len(content) < begin + 11:
+        return None
 
     def take(number: int) -> int:
         nonlocal bits

@@ -113,7 +113,7 @@ def _now() -> str:
 
 
 def _owner(folder: Path) -> str:
-    with suppress(BagscopeError, KeyError, TypeError):
+    with suppress(BagscopeError, KeyError, TypeError, ValueError):
         said = read_json(folder / MARK, _LARGEST_MARK)
         return f"pid {int(said['pid'])} on host {shown(said['host'])[1:-1]} since {shown(said['since'])[1:-1]}"
     return "another process"

@@ -188,8 +188,9 @@ def _flush_folder(folder: Path) -> None:
 
 def cannot_write(path: Path, error: OSError, needed: int = 0) -> FolderError:
     """Say why a file or folder cannot be written, and what to do."""
-    if error.errno in _NO_ROOM:
-        cause = f"no room ({error.strerror}): {needed:,} bytes are needed, {free_bytes(path.parent):,} are free"
+    if error.errno in _NO_ROOM or error.errno is None:  # NumPy tells of a write cut short without a number
+        free = free_bytes(path.parent)
+        cause = f"no room ({error.strerror or error}): {needed:,} bytes are needed, {free:,} are free"
         fix = "Make room or raise the quota, then use --resume."
         return FolderError(cause, fix, code="no_room", file=path)
     cause = f"cannot write it ({error.strerror or shown(error)})"
