@@ -72,3 +72,19 @@ def test_the_eight_turns_and_mirrorings_are_all_different_and_keep_every_pixel()
     assert len(seen) == 8
     assert all(torch.equal(windows.dihedral(x, code).flatten().sort()[0], x.flatten().sort()[0]) for code in range(8))
     assert torch.equal(windows.dihedral(x, 0), x)
+
+
+def test_a_large_image_that_is_taken_in_strips_is_the_product_with_the_weights():
+    x, scale = picture(300, 900, seed=3), 1.37
+    sides = [windows.scaled_length(n, scale) for n in (300, 900)]
+    assert 2 * sides[0] * sides[1] > 2 * windows._STRIP_VALUES
+    matrices = []
+    for n, side in zip((300, 900), sides, strict=True):
+        axis, low, _ = windows.taps(n, scale, 0, side)
+        matrix = torch.zeros(side, n, dtype=torch.float64)
+        for index, weights in zip(axis.index + low, axis.weights, strict=True):
+            matrix[torch.arange(side), index] += weights.double()
+        matrices.append(matrix)
+    expected = matrices[0] @ x.double() @ matrices[1].T
+    # Two roundings of float32 per axis.
+    torch.testing.assert_close(windows.rescale(x, scale).double(), expected, atol=1e-6, rtol=0)
