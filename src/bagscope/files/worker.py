@@ -120,14 +120,17 @@ class _Child:
     """One process and the thread that listens to it."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM.format(path=ascii(_search_path()))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(),
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable or "python", "-P", "-c", _PROGRAM.format(path=ascii(_search_path()))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_environment(),
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError as error:
+            raise _does_not_start(shown(error)) from None
         _widen(self._process.stdout)
         self._ready = False
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -144,9 +147,7 @@ class _Child:
         try:
             self._ready = self._next(START_LIMIT_S) == READY
         except (_Died, TimeoutError) as error:
-            cause = f"the process that decodes images does not start ({self._last_words() or error or 'no answer'})"
-            fix = "Free memory, or install bagscope anew; `bagscope check` needs no such process."
-            raise BagscopeError(cause, fix, code="no_worker") from None
+            raise _does_not_start(self._last_words() or str(error) or "no answer") from None
 
     def ask(self, question: bytes, limit_s: float) -> np.ndarray | Problem:
         """Ask one question and wait for its answer."""
@@ -228,6 +229,11 @@ class _Child:
         with suppress(ValueError):
             return f"signal {-code}, {signal.Signals(-code).name}"
         return f"signal {-code}"
+
+
+def _does_not_start(why: str) -> BagscopeError:
+    cause = f"the process that decodes images does not start ({why})"
+    return BagscopeError(cause, "Free memory, or install bagscope anew.", code="no_worker")
 
 
 def _as_asked(said: Problem, field: FieldFiles) -> ImageReadError:
