@@ -83,7 +83,9 @@ def fit(
     if resume:
         loop.restore(states.newest(folder, fingerprint, events))
     if loop.done.step < training.steps and not loop.done.stopped_early:
-        with _quiet(), _asked_to_stop(loop):
+        # Chance inside the network is set step by step; the caller's own is given back as it was.
+        generators = [device] if device.type == "cuda" else []
+        with _quiet(), torch.random.fork_rng(generators), _asked_to_stop(loop):
             _trainer(device, bf16, training, training.steps - loop.done.step).fit(
                 loop, train_dataloaders=_Steps(task, loop.done.step)
             )

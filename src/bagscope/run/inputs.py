@@ -77,6 +77,9 @@ def pick(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
         if name not in names:
             cause = f"no channel '{name}'; there are {', '.join(names)}"
             raise BagscopeError(cause, "Name them with --channels, separated by commas.", code="no_channel")
+    if len(set(wanted)) < len(wanted):
+        cause = f"a channel is named twice: {', '.join(wanted)}"
+        raise BagscopeError(cause, "Name each channel once.", code="channel_twice")
     return tuple(wanted)
 
 

@@ -19,6 +19,7 @@ from bagscope.run.predict import Model, load
 from bagscope.run.rows import labelled_rows
 from bagscope.settings.jobs import JOBS, ImagesJob, make_job
 from bagscope.tables.table import Screen
+from bagscope.tasks import TASKS
 
 OURS = (CARD, WEIGHTS, HISTORY, SPLIT, README, FAILURES, RESUME, CROSS_FITTED, "fold_*")
 
@@ -82,7 +83,9 @@ def training_job(task: str, config: Path | None, choices: dict[str, Any]) -> Ima
     if task not in JOBS:
         cause = f"unknown task '{task}'{nearest(task, JOBS)}"
         raise SettingsError(cause, f"Known: {', '.join(JOBS)}.", code="unknown_task")
-    return cast(ImagesJob, make_job(JOBS[task], config, choices))
+    job = cast(ImagesJob, make_job(JOBS[task], config, choices))
+    TASKS.load(task).refuse_impossible(job)
+    return job
 
 
 def checked(screen: Screen | Path | str, job: ImagesJob, events: Events) -> CheckReport:

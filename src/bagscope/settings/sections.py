@@ -48,7 +48,8 @@ class ImagesSection(Section):
 
 
 def _diameter(text: str) -> str:
-    if text in ("auto", "off") or re.fullmatch(r"\d+(\.\d+)?\s*(px|um|µm|μm)?", text):
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(px|um|µm|μm)?", text)
+    if text in ("auto", "off") or (number and float(number[1]) > 0):
         return text
     message = f"'{text}' is no cell diameter: give pixels (40), micrometres (20um), auto or off"
     raise ValueError(message)

@@ -2,5 +2,5 @@
 
 from bagscope.registry import Registry
 
-# Each entry: a module with measured_setup(job, rows) and make_task(job, rows, setup, device).
+# Each entry: a module with refuse_impossible(job), measured_setup(job, rows) and make_task(job, rows, setup, device).
 TASKS = Registry("task", {"images": "bagscope.tasks.images.setup"})

@@ -14,6 +14,7 @@ from bagscope.errors import ImageReadError, SettingsError
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.normalise import Measured, measure
 from bagscope.nets import NETWORKS
+from bagscope.nets.pool import make_pooling
 from bagscope.ops import diameter, windows
 from bagscope.ops.geometry import Grid
 from bagscope.settings.jobs import ImagesJob
@@ -32,6 +33,7 @@ __all__ = [
     "least_px",
     "make_task",
     "measured_setup",
+    "refuse_impossible",
     "score_field",
 ]
 
@@ -78,6 +80,17 @@ class Setup:
             f"cell diameter {self.scale.cell_diameter_px:.1f} px{um}, {self.scale.source}: "
             f"images are rescaled by {self.scale.factor:.2f}"
         ]
+
+
+def refuse_impossible(job: ImagesJob) -> None:
+    """Refuse a network or pooling that there is not, before any work.
+
+    Raises
+    ------
+    SettingsError : unknown name, or a parameter outside its range.
+    """
+    NETWORKS.load(job.network.name)
+    make_pooling(classes=1, **job.pooling.model_dump())
 
 
 def measured_setup(job: ImagesJob, rows: Labelled) -> Setup:
@@ -157,9 +170,6 @@ def scale_of(section: ScaleSection, blobs: Sequence[float], pixel_um: float | No
                 raise SettingsError(cause, fix, code="no_pixel_size")
             number /= pixel_um
         px = number
-    if px <= 0:
-        cause = f"a cell diameter of {text}"
-        raise SettingsError(cause, "Give a number above 0.", code="bad_diameter")
     factor = min(MOST_FACTOR, max(LEAST_FACTOR, section.target_px / px))
     source = "estimated" if text == "auto" else "given"
     return ScaleCard(cell_diameter_px=px, source=source, factor=factor, pixel_um=pixel_um)
