@@ -1,5 +1,7 @@
 """Do the poolings obey their laws?"""
 
+import inspect
+
 import pytest
 import torch
 from bag_sets import CASES, LAW, MEANS, REPEATABLE, bag_sets, cases, logit, pool
@@ -163,6 +165,15 @@ def test_lse_goes_to_the_mean_as_r_goes_to_0(bags):
 def test_the_generalised_mean_with_r_1_is_the_mean(bags):
     logits, lengths = bags[0].double(), bags[1]
     assert_close(poolings.gm(logits, lengths, 1), poolings.mean(logits, lengths), rtol=1e-10, atol=1e-10)
+
+
+def test_poolings_are_called_as_promised():
+    assert sorted(poolings.__all__) == ["gm", "isr", "lse", "max", "mean", "noisy_and", "noisy_or"]
+    wanted = {"noisy_and": {"a": 10.0, "b": 0.5}, "gm": {"r": 1.0}, "lse": {"r": 1.0}}
+    for name in poolings.__all__:
+        parameters = inspect.signature(getattr(poolings, name)).parameters
+        assert list(parameters)[:2] == ["logits", "lengths"]
+        assert {key: p.default for key, p in list(parameters.items())[2:]} == wanted.get(name, {})
 
 
 def test_each_class_has_its_own_threshold():
