@@ -104,7 +104,7 @@ class Crops:
         return batches
 
     def _batch(self, crops: list[Tensor], rows: list[int], device: torch.device) -> Batch:
-        x = torch.stack(crops).contiguous(memory_format=torch.channels_last)
+        x = torch.stack(crops)
         found = np.asarray(rows)
         known = np.where((found >= 0)[:, None], self.targets[np.maximum(found, 0)], 0)
         target = torch.from_numpy(known.astype(np.float32)).to(device)
