@@ -26,22 +26,25 @@ class BagNet(nn.Module):
         self.body = body
         self.pooling = pooling
         self.head = nn.Linear(classes, classes + none_output)
-        # A scaled identity: with a random start the last layer lags far behind the bags it reads.
+        # A scaled identity: with a random start the last layer lags far behind the bags it reads. A class starts
+        # level with `none`, or with its absence, where its probability is one half.
         with torch.no_grad():
             self.head.weight.zero_()
             self.head.weight[:classes].copy_(HEAD_START * torch.eye(classes))
             self.head.bias.zero_()
-            if none_output:
-                self.head.bias[:classes].fill_(-HEAD_START / 2)
+            self.head.bias[:classes].fill_(-HEAD_START / 2)
 
     def maps(self, images: Tensor) -> Tensor:
         """Map images (S, C, H, W) to logits (S, K, h, w)."""
         return self.body(images)
 
     def judge(self, logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Map instances (N, K), bag after bag, to log-odds (B, K) and the last layer's logits (B, K or K + 1)."""
+        """Map instances (N, K), bag after bag, to log-odds (B, K) and the last layer's logits (B, K or K + 1).
+
+        Both in the type of the last layer's weights, also where the maps were made in half precision.
+        """
         with torch.autocast(logits.device.type, enabled=False):
-            log_odds = self.pooling(logits.float(), lengths)
+            log_odds = self.pooling(logits.to(self.head.weight.dtype), lengths)
             return log_odds, self.head(torch.sigmoid(log_odds))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
