@@ -89,7 +89,8 @@ def checked_for(card: ModelCard, screen: Screen | Path | str, job: ReadJob, *, p
         images=job.images,
         purpose="score",
         pixels=pixels,
-        minimum_px=TASKS.load(card.task).least_px(card),
+        # What is rescaled, each field by its own factor, is measured when it is scored.
+        minimum_px=0 if job.images.rescale else TASKS.load(card.task).least_px(card),
         io_timeout=job.compute.io_timeout,
     )
     if report.screen is None:
