@@ -32,7 +32,7 @@ class ReadJob(Section):
     images: ImagesSection = ImagesSection()
     calls: CallsSection = CallsSection()
     compute: ComputeSection = ComputeSection()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
 
 
 class ImagesJob(ReadJob):
@@ -86,14 +86,25 @@ def make_job(kind: type[ReadJob], config: Path | None = None, choices: Mapping[s
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"] if not str(p).startswith(("constrained", "literal")))
-        cause = f"setting {where} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
-        raise SettingsError(cause, f"See the settings page of the docs for {where}.", code="bad_setting") from None
+        raise _refused(error, tree) from None
+
+
+def _refused(error: ValidationError, tree: Mapping[str, Any]) -> SettingsError:
+    section, *key = map(str, error.errors()[0]["loc"][:2])
+    where = ".".join([section, *key])
+    value = tree[section][key[0]] if key else tree[section]
+    # A setting with several types has one message for each.
+    own = [e for e in error.errors() if list(map(str, e["loc"][:2])) == [section, *key]]
+    said = [e["msg"].removeprefix("Value error, ") for e in own]
+    cause = f"setting {where} = {value!r}: {'; or: '.join(said)}"
+    return SettingsError(cause, f"See the settings page of the docs for {where}.", code="bad_setting")
 
 
 def parse_set(items: Sequence[str]) -> dict[str, Any]:
-    """Turn `section.key=value` items into a mapping; values are read as TOML, else as text.
+    """Turn `section.key=value` items into a mapping of texts; a list or a quoted text is read as TOML.
+
+    Numbers and truth values stay texts until it is known that the setting is one: a column or a folder may be
+    called 1E05, true or 2024-01-01.
 
     Raises
     ------
@@ -104,12 +115,14 @@ def parse_set(items: Sequence[str]) -> dict[str, Any]:
         name, sign, text = item.partition("=")
         if not sign or not name.strip():
             cause = f"--set {item!r} has no '='"
-            raise SettingsError(cause, "Write --set section.key=value, e.g. --set training.steps=200.")
+            raise SettingsError(cause, "Write --set section.key=value, e.g. --set training.steps=200.", code="bad_set")
         choices[name.strip()] = _value(text.strip())
     return choices
 
 
 def _value(text: str) -> Any:
+    if not text.startswith(("[", '"', "'")):
+        return text
     try:
         return tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
@@ -118,7 +131,7 @@ def _value(text: str) -> Any:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         cause = f"cannot read the settings: {error.strerror}"
         raise SettingsError(cause, "Check the path.", file=path) from None
@@ -135,14 +148,10 @@ def _place(tree: dict[str, Any], kind: type[ReadJob], name: str, value: Any) -> 
             _unknown(name, [*SHORT, "seed", *_all_keys(kind)])
         tree[section] = value
         return
-    if full == "scale.cell_diameter":
-        value = str(value)
-    if full == "images.channels" and isinstance(value, str):
-        value = tuple(part.strip() for part in value.split(",") if part.strip())
     inner = tree.setdefault(section, {})
-    if not isinstance(inner, dict):
-        _unknown(full, _all_keys(kind))
-    inner[key] = value
+    # What is no section is refused with all else, by its own name.
+    if isinstance(inner, dict):
+        inner[key] = value
 
 
 def _keys(kind: type[ReadJob], section: str) -> list[str]:
@@ -158,13 +167,20 @@ def _all_keys(kind: type[ReadJob]) -> list[str]:
 def _refuse_unknown(tree: Mapping[str, Any], kind: type[ReadJob]) -> None:
     for section, inner in tree.items():
         if section not in kind.model_fields:
-            _unknown(section, kind.model_fields)
-        if isinstance(inner, Mapping):
-            for key in inner:
-                if key not in _keys(kind, section):
-                    _unknown(f"{section}.{key}", _all_keys(kind))
+            if any(section in job.model_fields for job in JOBS.values()):
+                cause = f"'{section}' is a section for training; this command has no such setting"
+                raise SettingsError(cause, "Leave it out.", code="unknown_setting")
+            _unknown(section, kind.model_fields, SHORT.get(section, ""))
+        keys = _keys(kind, section)
+        if keys and not isinstance(inner, Mapping):
+            cause = f"'{section}' is a section of settings, not a setting"
+            fix = f"Write [{section}] and below it, for instance, {keys[0]} = …"
+            raise SettingsError(cause, fix, code="bad_setting")
+        for key in inner if keys else ():
+            if key not in keys:
+                _unknown(f"{section}.{key}", _all_keys(kind))
 
 
-def _unknown(name: str, known: Sequence[str] | Mapping[str, Any]) -> None:
-    cause = f"unknown setting '{name}'{nearest(name, known)}"
+def _unknown(name: str, known: Sequence[str] | Mapping[str, Any], full: str = "") -> None:
+    cause = f"unknown setting '{name}'{f' (did you mean {full!r}?)' if full else nearest(name, known)}"
     raise SettingsError(cause, "`bagscope train --help` and the settings page list them all.", code="unknown_setting")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -13,9 +13,9 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """The choices of one stage; unknown keys are refused, values never change once checked."""
+    """The choices of one stage; unknown keys are refused, values never change once checked, numbers are finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class TableSection(Section):
@@ -29,10 +29,16 @@ class TableSection(Section):
     force: bool = Field(False, description="train although the file type alone tells the class")
 
 
+def _names(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 class ImagesSection(Section):
     """How image files become arrays."""
 
-    channels: tuple[str, ...] = Field((), description="channels to use, by name, in this order")
+    channels: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+        (), description="channels to use, by name, in this order"
+    )
     page: int | None = Field(None, ge=0, description="page of a stack, from 0")
     z: int | Literal["max", "mid"] | None = Field(None, description="plane of a z-stack: number, max or mid")
     t: int | None = Field(None, ge=0, description="time point, from 0")
@@ -47,6 +53,10 @@ class ImagesSection(Section):
     rescale: bool = Field(False, description="scoring: bring images of another pixel size to the model's")
 
 
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 def _diameter(text: str) -> str:
     number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(px|um|µm|μm)?", text)
     if text in ("auto", "off") or (number and float(number[1]) > 0):
@@ -58,7 +68,7 @@ def _diameter(text: str) -> str:
 class ScaleSection(Section):
     """How large a cell is in the network's eyes."""
 
-    cell_diameter: Annotated[str, AfterValidator(_diameter)] = Field(
+    cell_diameter: Annotated[str, BeforeValidator(_as_text), AfterValidator(_diameter)] = Field(
         "auto", description="diameter of a cell: 40 (pixels), 20um, auto (estimated) or off (no rescaling)"
     )
     target_px: Positive = Field(56, description="diameter of a cell after rescaling, in pixels")
