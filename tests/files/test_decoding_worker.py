@@ -43,7 +43,7 @@ def read_field(field, window):
     if path.stem == "hang":
         time.sleep(3600)
     if path.stem == "loud":
-        print("printed"), os.write(1, b"written"), os.write(2, b"written")
+        print("printed"), os.write(1, b"written"), os.write(2, bytes(1_000_000))
     if path.stem == "fault":
         raise RuntimeError("odd")
     if path.stem == "tell":
@@ -193,6 +193,15 @@ def test_a_process_that_was_killed_while_idle_is_replaced_without_a_word(tmp_pat
             assert gone(child.pid)
 
 
+def test_a_process_that_was_killed_while_idle_counts_for_no_image(spelled):
+    with DecodingWorker(PLENTY_S) as worker:
+        worker.read(spelled("good"))
+        (child,) = children()
+        child.kill()
+        worker._child._process.wait()
+        np.testing.assert_array_equal(worker.read(spelled("once"))[0], GREY)
+
+
 def test_an_image_that_takes_too_long_is_refused_once_and_the_next_is_read(spelled, tmp_path):
     good = spelled("good")
     with DecodingWorker(PLENTY_S) as worker:
@@ -340,8 +349,9 @@ with w.DecodingWorker(3600) as worker:
 # A small process that is started anywhere -------------------------------------------------------------------
 
 
-def test_the_process_loads_nothing_heavy_and_computes_with_one_thread(spelled, tmp_path):
+def test_the_process_loads_nothing_heavy_and_computes_with_one_thread(spelled, tmp_path, monkeypatch):
     field = spelled("tell")
+    monkeypatch.setattr(sys, "path", ["", *sys.path])  # as in a notebook
     png = FieldFiles((tmp_path / "wide.png",), ())
     png.paths[0].write_bytes(nasty.png(np.zeros((4, 4, 3), int), 16, 2))
     with DecodingWorker(PLENTY_S) as worker:

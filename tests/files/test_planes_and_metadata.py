@@ -74,10 +74,14 @@ def test_depths_times_and_channels_are_told_apart_in_every_order(write):
         pixels = cube.reshape(*(sizes[axis] for axis in axes), 4, 6)
         path = write(pixels, ome=True, metadata={"axes": f"{axes}YX"})
         by_axis = np.moveaxis(pixels, [axes.index(axis) for axis in "TZC"], [0, 1, 2])
-        np.testing.assert_array_equal(open_image(path, Selection(t=1, z=2)), by_axis[1, 2])
+        for t, z in np.ndindex(2, 3):
+            np.testing.assert_array_equal(open_image(path, Selection(t=t, z=z)), by_axis[t, z])
         np.testing.assert_array_equal(open_image(path, Selection(t=0, z="max")), by_axis[0].max(0))
         assert problem(path, Selection(z=0)).code == "axes"
         assert problem(path, Selection(t=0)).code == "axes"
+    path = write(cube.reshape(2, 3, 4, 4, 6), imagej=True, photometric=None, metadata={"axes": "TZCYX"})
+    for t, z in np.ndindex(2, 3):
+        np.testing.assert_array_equal(open_image(path, Selection(t=t, z=z)), cube.reshape(2, 3, 4, 4, 6)[t, z])
 
 
 @pytest.mark.parametrize("choice", [{"page": 5}, {"page": -1}, {"z": 5}, {"z": "top"}, {"z": -1}])

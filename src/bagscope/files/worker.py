@@ -138,7 +138,7 @@ class _Child:
         self._listener.start()
 
     def is_alive(self) -> bool:
-        return self._process.poll() is None
+        return self._process.poll() is None and self._listener.is_alive()
 
     def wait_until_ready(self) -> None:
         """Wait for a process that was just started; this is no image's fault and counts for none."""
