@@ -17,6 +17,7 @@ from bagscope.run.events import SILENT, Events
 from bagscope.run.judge import Judge
 from bagscope.run.model_folder import load_model
 from bagscope.run.score_folder import Scores
+from bagscope.settings.jobs import ReadJob, make_job
 from bagscope.settings.sections import ComputeSection
 from bagscope.tables.calls import CallRule, make_calls
 from bagscope.tables.judged import judge as judged_by
@@ -176,6 +177,6 @@ def load(folder: Path | str, device: str = "auto") -> Model:
     ModelError : no model there, damaged, foreign, or of a newer version.
     SettingsError : no such device.
     """
-    place = device_of(ComputeSection(device=device))
+    place = device_of(make_job(ReadJob, None, {"device": device}).compute)
     network, card = load_model(Path(folder), place)
     return Model(Path(folder), network, card, place)
