@@ -18,13 +18,14 @@ _SHOWN = 80
 def shown(value: object) -> str:
     """A value as a message may show it: quoted, escaped, at most 80 characters."""
     text = repr(str(value))
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…" + text[-1]
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 2] + "…" + text[-1]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint such as " (did you mean 'noisy_and'?)", or nothing when no known name is near."""
-    found = get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.6)
-    return f" (did you mean '{found[0]}'?)" if found else ""
+    """A hint such as " (did you mean 'noisy_and'?)", or nothing when no known name is near; case does not matter."""
+    spelled = {k.lower(): k for k in known}
+    found = get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
+    return f" (did you mean '{spelled[found[0]]}'?)" if found else ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,10 @@ class TableError(BagscopeError):
         first = problems[0]
         super().__init__(first.cause, first.fix, code=first.code, file=first.file, row=first.row, column=first.column)
         self.problems = problems
+
+    def __reduce__(self) -> tuple[type[TableError], tuple[list[Problem]]]:
+        """Say how it is made again in another process: from its problems, not from its text."""
+        return type(self), (self.problems,)
 
 
 class ImageReadError(BagscopeError):
