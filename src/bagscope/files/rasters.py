@@ -189,8 +189,17 @@ class BmpPicture(_Pillow):
         if (image.mode, bits) not in (("1", 1), ("L", 8), ("RGB", bits), ("RGBA", 32), ("P", bits)):
             cause = f"a BMP of {bits} bits and a grey palette"
             raise ImageReadError(cause, "Save it as PNG.", code="codec")
-        compression = "rle" if image.info["compression"] in (1, 2) else "none"
+        is_packed = image.info["compression"] in (1, 2)
+        if not is_packed:
+            self._refuse_cut(-(-image.width * bits // 32) * 4 * image.height)
+        compression = "rle" if is_packed else "none"
         return Layout(image.height, image.width, self._colour_of(bits), compression, self._per_inch())
+
+    def _refuse_cut(self, needed: int) -> None:
+        assert self._image is not None
+        if self._image.tile[0].offset + needed > self._path.stat().st_size:
+            cause = "it has fewer rows than its header says: the file was cut"
+            raise ImageReadError(cause, "Copy it again.", code="truncated")
 
     def _bits(self) -> int:
         with self._path.open("rb") as stream:
