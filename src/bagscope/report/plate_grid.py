@@ -56,7 +56,7 @@ def _grid(plate: str, calls: dict[str, str], drawn: dict[str, tuple[str, str]], 
     if not places:
         return ""
     last_row, last_column = (max(place[axis] for place in places) for axis in (0, 1))
-    lines = [plate[:_SHOWN_PLATE], "   " + "".join(f"{column:^3d}" for column in range(1, last_column + 1))]
+    lines = [_printable(plate[:_SHOWN_PLATE]), "   " + "".join(f"{column:^3d}" for column in range(1, last_column + 1))]
     for row in range(1, last_row + 1):
         cells = [
             _mark(places[row, column], drawn, colour) if (row, column) in places else "   "
@@ -71,5 +71,10 @@ def _legend(calls: Sequence[str], drawn: dict[str, tuple[str, str]], colour: boo
     for call in [*drawn, *dict.fromkeys(call for call in calls if call not in drawn)]:
         count = calls.count(call)
         if count:
-            parts.append(f"{_mark(call, drawn, colour)}{call or 'failed'}: {count}")
+            parts.append(f"{_mark(call, drawn, colour)}{_printable(call) or 'failed'}: {count}")
     return "calls of wells: " + ", ".join(part.strip() for part in parts)
+
+
+def _printable(text: str) -> str:
+    """A name out of a table must not move the cursor."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
