@@ -149,3 +149,12 @@ def test_pixels_that_come_in_another_type_are_the_same_pixels(model, tmp_path):
         )
         results.append(values)
     assert all((values == results[0]).all() for values in results)
+
+
+def test_the_model_decides_which_of_two_numbers_of_channels_is_right(model, tmp_path):
+    table = fields(tmp_path, 2)
+    three = np.zeros((3, 72, 72), np.uint16)
+    write_ome_tiff(tmp_path / "f0.tif", three, channel_names=("x", "y", "z"))
+    scores = model.score(table, tmp_path / "scores", threads=1)
+    assert scores.failures["row"].tolist() == [2]
+    assert "channels x, y, z, the model has dna, gfp" in scores.failures["cause"][0]

@@ -2,12 +2,14 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import tifffile
 
 import toys
 from bagscope.errors import BagscopeError, ImageReadError, TableError
 from bagscope.files.worker import DecodingWorker
+from bagscope.files.writer import write_ome_tiff
 from bagscope.run import states
 from bagscope.run.model_folder import load_card
 from bagscope.run.plan import Plan
@@ -173,3 +175,27 @@ def test_missing_files_are_refused_unless_some_may_be_missing(tmp_path):
     toys.quick(other, tmp_path / "clean")
     assert toys.weights(tmp_path / "model") == toys.weights(tmp_path / "clean")
     assert load_card(tmp_path / "model").training["rows"] == load_card(tmp_path / "clean").training["rows"]
+
+
+def test_a_class_that_shows_nothing_at_all_is_refused_and_none_may(tmp_path):
+    table = toys.toy(tmp_path / "toy", wells_per_class=3)
+    for at, row in enumerate(toys.table_of(table)):
+        if row["label"] == "ring":
+            flat = np.full((2, 72, 72), at, np.uint16)
+            write_ome_tiff(table.parent / row["image"], flat, channel_names=("dna", "gfp"))
+    with pytest.raises(TableError, match=r"every image of class 'ring' \(3\) is constant"):
+        toys.quick(table, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    toys.rewrite(table, lambda rows: [row | {"label": row["label"].replace("ring", "none")} for row in rows])
+    toys.quick(table, tmp_path / "model", steps=1)
+
+
+def test_what_is_left_out_is_told_with_what_is_refused(tmp_path):
+    table = toys.toy(tmp_path / "toy", wells_per_class=2)
+    for row in toys.table_of(table):
+        (table.parent / row["image"]).write_bytes(b"")
+    with pytest.raises(TableError) as caught:
+        toys.quick(table, tmp_path / "model")
+    said = [str(problem) for problem in caught.value.problems]
+    assert "none of the 4 rows can be used" in said[0] + said[1]
+    assert sum("the file is empty" in text for text in said) == 4

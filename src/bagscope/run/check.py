@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from bagscope.errors import BagscopeError, ImageReadError, Problem
+from bagscope.errors import BagscopeError, ImageReadError, Problem, TableError
 from bagscope.files.field import FieldFiles, read_field, read_field_header
 from bagscope.files.reader import Header
 from bagscope.files.worker import DecodingWorker
@@ -61,6 +61,16 @@ class CheckReport:
     def refused(self) -> tuple[Problem, ...]:
         """Return the problems that stop the work."""
         return tuple(problem for problem in self.problems if problem.severity == "refuse")
+
+    def refuse(self) -> None:
+        """Stop when something is refused.
+
+        Raises
+        ------
+        TableError : with what is refused, and then the rows that would be listed, which are often why.
+        """
+        if self.refused or self.screen is None:
+            raise TableError([problem for problem in self.problems if problem.severity != "warn"])
 
     @property
     def exit_code(self) -> int:
@@ -133,7 +143,11 @@ def check(
     headers, more = _headers(found, images, _unusable(found, problems), file)
     problems += more
     pad = images.pad != "none"
-    problems += header_findings.from_headers(found.rows, headers, file, minimum_px=minimum_px, pad=pad)
+    # What a model needs is compared with the model; training takes what most images have.
+    counts = purpose == "train"
+    problems += header_findings.from_headers(
+        found.rows, headers, file, minimum_px=0 if pad else minimum_px, channel_counts=counts
+    )
     usable = _usable(found, headers, problems)
     if pixels:
         seen, more = _decoded(found, images, usable, file, io_timeout)

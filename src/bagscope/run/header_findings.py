@@ -17,7 +17,7 @@ _SHOWN_FILES = 3
 
 
 def from_headers(
-    rows: pd.DataFrame, headers: Mapping[int, Header], file: str, *, minimum_px: int = 0, pad: bool = False
+    rows: pd.DataFrame, headers: Mapping[int, Header], file: str, *, minimum_px: int = 0, channel_counts: bool = True
 ) -> list[Problem]:
     """Find what only shows when headers are compared.
 
@@ -26,11 +26,11 @@ def from_headers(
     rows : of the screen.
     headers : position of the row -> header, for the rows that have one.
     minimum_px : smallest height and width that the network takes, in pixels of the images; 0 = any.
-    pad : small images are enlarged, so they are fine.
+    channel_counts : list images that have another number of channels than most.
     """
     return [
-        *_small(rows, headers, file, 0 if pad else minimum_px),
-        *_channel_counts(rows, headers, file),
+        *_small(rows, headers, file, minimum_px),
+        *(_channel_counts(rows, headers, file) if channel_counts else []),
         *_channel_names(rows, headers, file),
         *_mixed(rows, headers, file, "dtype", lambda header: str(header.dtype)),
         *_mixed(rows, headers, file, "compression", lambda header: "lossy" if header.lossy else "lossless"),

@@ -150,7 +150,8 @@ def pixel_problems(rows: pd.DataFrame, seen: Mapping[int, Seen], file: str, *, t
         cause = "all channels of every image are equal: grey pictures saved as colour"
         problems.append(Problem("warn", "equal_channels", cause, "Read them as one with --set images.gray=true.", file))
     problems += _jumps(rows, seen, file)
-    return problems + (_empty_classes(rows, seen, file) if training else [])
+    constant = {at: one.constant for at, one in seen.items()}
+    return problems + (empty_classes(rows, constant, file) if training else [])
 
 
 def _jumps(rows: pd.DataFrame, seen: Mapping[int, Seen], file: str) -> list[Problem]:
@@ -169,11 +170,22 @@ def _jumps(rows: pd.DataFrame, seen: Mapping[int, Seen], file: str) -> list[Prob
     return problems
 
 
-def _empty_classes(rows: pd.DataFrame, seen: Mapping[int, Seen], file: str) -> list[Problem]:
+def is_constant(pixels: np.ndarray) -> bool:
+    """Tell whether no channel of (C, H, W) pixels has any contrast."""
+    return bool((pixels.min((1, 2)) == pixels.max((1, 2))).all())
+
+
+def empty_classes(rows: pd.DataFrame, constant: Mapping[int, bool], file: str) -> list[Problem]:
+    """Refuse each class, but for `none`, that shows nothing at all.
+
+    Parameters
+    ----------
+    constant : of each row that was looked at, whether it has no contrast.
+    """
     fields: dict[str, list[bool]] = {}
-    for at, one in seen.items():
+    for at, flat in constant.items():
         for part in label_parts(rows["label"].iloc[at]):
-            fields.setdefault(part, []).append(one.constant)
+            fields.setdefault(part, []).append(flat)
     return [
         Problem("refuse", "empty_class", f"every image of class {shown(name)} ({len(flat)}) is constant",
                 "Check how these images were exported, or clear their labels.", file, None, "label")

@@ -16,6 +16,7 @@ from bagscope.run.check import CheckReport
 from bagscope.run.events import Events
 from bagscope.run.failures import Failure, of_check, of_error
 from bagscope.run.inputs import Source, channels_of, make_source
+from bagscope.run.pixel_findings import empty_classes, is_constant
 from bagscope.settings.jobs import ImagesJob
 from bagscope.tables.labels import training_problems
 from bagscope.tables.splits import groups_of
@@ -54,7 +55,7 @@ def labelled_rows(
 
     Raises
     ------
-    TableError : too little is left to train on.
+    TableError : too little is left to train on, or a class shows nothing at all.
     """
     screen = cast(Screen, report.screen)
     failures = of_check(screen, report.problems)
@@ -63,11 +64,11 @@ def labelled_rows(
     channels = channels_of(screen, headers, job.images.channels)
     source, more = make_source(screen, headers, job.images, channels, worker, free_memory())
     failures += more
-    good, signatures = [], []
+    good, signatures, constant = [], [], {}
     for i, at in enumerate(source.positions.tolist()):
         try:
             if source.store.held:
-                source.store.whole(i)
+                constant[at] = is_constant(source.store.whole(i))
             signatures.append(signature(source.store.fields[i].paths))
             good.append(i)
         except ImageReadError as error:
@@ -79,6 +80,9 @@ def labelled_rows(
         events.progress("reading images", i + 1, len(source.positions))
     rows = Rows(screen, source.take(np.array(good, dtype=np.int64)), tuple(signatures))
     refuse_untrainable(rows, job)
+    empty = empty_classes(screen.rows, constant, str(screen.path or ""))
+    if empty:
+        raise TableError(empty)
     return rows, failures
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from bagscope.errors import SEVERITIES, TableError
+from bagscope.errors import SEVERITIES
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
 from bagscope.run import unlike
@@ -72,8 +72,7 @@ def checked(card: ModelCard, screen: Screen | Path | str, job: ReadJob, events: 
     TableError : with all that is refused.
     """
     report = checked_for(card, screen, job)
-    if report.refused or report.screen is None:
-        raise TableError(list(report.refused))
+    report.refuse()
     for note in report.notes:
         events.say(note)
     for problem in report.problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from bagscope.errors import SettingsError, TableError, nearest
+from bagscope.errors import SettingsError, nearest
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
 from bagscope.run.check import CheckReport, check
@@ -103,8 +103,7 @@ def checked(screen: Screen | Path | str, job: ImagesJob, events: Events) -> Chec
         max_missing=job.table.max_missing,
         io_timeout=job.compute.io_timeout,
     )
-    if report.refused or report.screen is None:
-        raise TableError(list(report.refused))
+    report.refuse()
     for note in report.notes:
         events.say(note)
     for problem in report.problems:
