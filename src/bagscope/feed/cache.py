@@ -77,9 +77,12 @@ class PixelStore:
         if field in self._memory:
             return self._memory[field]
         with self._lock:
+            # Another thread may have read it while this one waited.
+            if field in self._memory:
+                return self._memory[field]
             pixels = self._read(field, None)
-        if self.held:
-            self._memory[field] = pixels
+            if self.held:
+                self._memory[field] = pixels
         return pixels
 
     def _padded(self, i: int, pixels: np.ndarray) -> np.ndarray:

@@ -13,8 +13,12 @@ T = TypeVar("T")
 
 
 def chance(seed: int, *where: int) -> np.random.Generator:
-    """Return a generator of its own for one place of a run, the same for any worker count and after any resume."""
-    return np.random.default_rng([seed, *where])
+    """Return a generator of its own for one place of a run, the same for any worker count and after any resume.
+
+    Places differ also where one goes on with zeros: (7,) and (7, 0) are two.
+    """
+    # A list of numbers would be filled up with zeros; a spawn key is not.
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=where))
 
 
 def balanced(rng: np.random.Generator, choices: int, count: int) -> np.ndarray:
@@ -25,9 +29,10 @@ def balanced(rng: np.random.Generator, choices: int, count: int) -> np.ndarray:
 
 
 def ahead(make: Callable[[int], T], first: int, last: int, depth: int = 2) -> Iterator[T]:
-    """Yield make(first), ..., make(last - 1), each made in a thread up to `depth` items before it is asked for.
+    """Yield make(first), ..., make(last - 1), made in a thread: `depth` items wait while the next is made.
 
-    An error in `make` is raised where its item is asked for. Leaving the loop early ends the thread.
+    An error in `make` is raised where its item is asked for, and nothing is made after it. Leaving the loop early
+    ends the thread.
     """
     queue: Queue[tuple[T | None, BaseException | None]] = Queue(depth)
     left = Event()
