@@ -51,6 +51,13 @@ def test_asking_for_help_loads_nothing_heavy(words):
     assert not modules & set(HEAVY)
 
 
+def test_a_look_at_a_table_or_a_models_card_needs_no_torch():
+    exit_code, modules = loaded("import bagscope.cli.stages")
+    assert exit_code == 0
+    assert "pandas" in modules  # a table is looked at
+    assert not modules & {"torch", "lightning", "skimage", "matplotlib"}
+
+
 def test_the_question_sees_what_is_loaded():
     assert {"numpy"} <= loaded("import numpy")[1]
     assert loaded("sys.exit(3)")[0] == 3

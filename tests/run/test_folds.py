@@ -7,7 +7,7 @@ import bagscope as bs
 import toys
 from bagscope.errors import SettingsError, TableError
 from bagscope.run.folds import CROSS_FITTED
-from bagscope.run.model_folder import load_card
+from bagscope.run.model_card import load_card
 
 FOLDED = {"folds": 2, "steps": 2}
 

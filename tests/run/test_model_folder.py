@@ -17,7 +17,7 @@ import bagscope as bs
 import toys
 from bagscope.errors import BagscopeError, ImageReadError, ModelError
 from bagscope.run.compute import threads
-from bagscope.run.model_folder import load_card
+from bagscope.run.model_card import load_card
 
 
 @pytest.fixture

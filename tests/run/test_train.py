@@ -10,7 +10,7 @@ import bagscope as bs
 import toys
 from bagscope.errors import BagscopeError, SettingsError, TableError
 from bagscope.files.writer import write_ome_tiff
-from bagscope.run.model_folder import load_card
+from bagscope.run.model_card import load_card
 from bagscope.synth.specimens import toy_field
 
 

@@ -11,7 +11,7 @@ from bagscope.errors import BagscopeError, ImageReadError, TableError
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_ome_tiff
 from bagscope.run import states
-from bagscope.run.model_folder import load_card
+from bagscope.run.model_card import load_card
 from bagscope.run.plan import Plan
 
 

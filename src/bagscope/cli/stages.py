@@ -1,20 +1,22 @@
-"""What a verb calls once its options are read: the stages, loaded only now that work begins."""
+"""What a verb calls once its options are read.
+
+Training and scoring are loaded when they begin: a look at a table or a model's card needs no torch.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from bagscope.cli.console import Console
 from bagscope.run.check import CheckReport, check
-from bagscope.run.failures import count_failures
-from bagscope.run.model_folder import load_card
-from bagscope.run.predict import Model, load
-from bagscope.run.score import checked_for
-from bagscope.run.score_folder import Scores
-from bagscope.run.train import train, training_job
-from bagscope.settings.jobs import ReadJob, make_job
+from bagscope.run.model_card import load_card
+from bagscope.settings.jobs import ImagesJob, ReadJob, make_job
+
+if TYPE_CHECKING:
+    from bagscope.cli.console import Console
+    from bagscope.run.predict import Model
+    from bagscope.run.score_folder import Scores
 
 
 def check_table(
@@ -22,8 +24,10 @@ def check_table(
 ) -> CheckReport:
     """Check a table for training, or for scoring by a model."""
     if model is not None:
+        from bagscope.run.score import checked_for
+
         return checked_for(load_card(model), table, make_job(ReadJob, config, given), pixels=pixels)
-    job = training_job("images", config, given)
+    job = cast(ImagesJob, make_job(ImagesJob, config, given))
     return check(
         table,
         table=job.table,
@@ -46,6 +50,9 @@ def train_table(
     console: Console,
 ) -> tuple[Model, int]:
     """Train a model; return it and the number of rows that failed."""
+    from bagscope.run.failures import count_failures
+    from bagscope.run.train import train
+
     model = train(table, out, task=task, config=config, resume=resume, overwrite=overwrite, events=console, **given)
     return model, count_failures(out)
 
@@ -61,6 +68,8 @@ def score_table(
     console: Console,
 ) -> tuple[Scores, tuple[str, ...]]:
     """Score a table; return the scores and the model's classes."""
+    from bagscope.run.predict import load
+
     judge = load(model, device=make_job(ReadJob, config, given).compute.device)
     scores = judge.score(table, out, config=config, resume=resume, overwrite=overwrite, events=console, **given)
     return scores, judge.classes

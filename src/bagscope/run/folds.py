@@ -11,7 +11,8 @@ import numpy as np
 
 from bagscope.run.failures import Failure
 from bagscope.run.judge import Judge, JudgedFields, judge_fields
-from bagscope.run.model_folder import CARD, load_card, load_model
+from bagscope.run.model_card import CARD, load_card
+from bagscope.run.model_folder import load_model
 from bagscope.run.one_model import Run, train_model
 from bagscope.run.parts import PARTS, Parts
 from bagscope.run.rows import Rows

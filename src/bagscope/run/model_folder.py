@@ -8,21 +8,18 @@ import struct
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from bagscope import __version__
 from bagscope.errors import BagscopeError, ModelError, shown
-from bagscope.files.writer import read_json, write_atomic, write_json
+from bagscope.files.writer import write_atomic, write_json
+from bagscope.run.model_card import CARD, is_pickle, load_card
 from bagscope.tasks import TASKS
-from bagscope.tasks.card import FORMAT_VERSION, ModelCard
+from bagscope.tasks.card import ModelCard
 
 WEIGHTS = "model.safetensors"
-CARD = "model.json"
-LARGEST_CARD = 20_000_000
 LARGEST_HEADER = 100_000_000
 
 
@@ -34,39 +31,6 @@ def save_model(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
     write_atomic(folder / WEIGHTS, payload)
     write_json(folder / CARD, json.loads(card.model_dump_json()))
     return card
-
-
-def load_card(folder: Path) -> ModelCard:
-    """Read and check a model's card.
-
-    Raises
-    ------
-    ModelError : no model there, a newer format, or a card that does not fit the schema.
-    """
-    path = folder / CARD
-    if folder.is_file():
-        what = "a zip or pickle, not a bagscope model" if _is_pickle(folder) else "a file, not a model folder"
-        raise ModelError(what, "Give the folder that `bagscope train ... -o MODEL` made.", code="no_model", file=folder)
-    if not path.is_file():
-        cause = "no model.json there" if folder.is_dir() else "no such folder"
-        fix = "Give the folder that `bagscope train ... -o MODEL` made; unfinished training: add --resume."
-        raise ModelError(cause, fix, code="no_model", file=folder)
-    raw = read_json(path, LARGEST_CARD)
-    version = raw.get("format_version") if isinstance(raw, dict) else None
-    if type(version) is not int or version < 1:
-        cause = f"format_version is {shown(version)}: not the card of a model"
-        raise ModelError(cause, "Copy the whole folder again, or train again.", code="bad_card", file=path)
-    if version > FORMAT_VERSION:
-        made = raw.get("created")
-        maker = shown(made.get("bagscope", "?"))[1:-1] if isinstance(made, dict) else "?"
-        cause = f"made by bagscope {maker} (format {version}); this is {__version__} (format {FORMAT_VERSION})"
-        raise ModelError(cause, "Update bagscope.", code="newer_format", file=path)
-    try:
-        return ModelCard.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        cause = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise ModelError(cause, "The card was changed or damaged; train again.", code="bad_card", file=path) from None
 
 
 def load_model(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard]:
@@ -113,7 +77,7 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, torch.Tensor]:
 
 
 def _refuse_foreign(path: Path) -> None:
-    if _is_pickle(path):
+    if is_pickle(path):
         cause = "a zip or pickle, not a bagscope model"
         raise ModelError(cause, "Use a folder that `bagscope train` made.", code="pickle", file=path)
     with path.open("rb") as stream:
@@ -122,12 +86,6 @@ def _refuse_foreign(path: Path) -> None:
     if not 0 < length <= min(LARGEST_HEADER, path.stat().st_size - 8):
         cause = "no safetensors file (header)"
         raise ModelError(cause, "Copy it again, or train again.", code="damaged", file=path)
-
-
-def _is_pickle(path: Path) -> bool:
-    with path.open("rb") as stream:
-        head = stream.read(2)
-    return head == b"PK" or head[:1] == b"\x80"
 
 
 def _refuse_misfit(network: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -19,7 +19,8 @@ from bagscope.run import engine
 from bagscope.run.compute import trains_in_bf16
 from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, Failure, failure_table, of_error
-from bagscope.run.model_folder import CARD, load_card, save_model
+from bagscope.run.model_card import CARD, load_card
+from bagscope.run.model_folder import save_model
 from bagscope.run.model_readme import model_readme
 from bagscope.run.origin import origin
 from bagscope.run.plan import Plan, plan_of, refuse_other

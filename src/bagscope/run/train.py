@@ -13,7 +13,8 @@ from bagscope.run.compute import device_of, memory_kept, threads
 from bagscope.run.events import SILENT, Events
 from bagscope.run.failures import FAILURES
 from bagscope.run.folds import CROSS_FITTED, cross_fit
-from bagscope.run.model_folder import CARD, WEIGHTS
+from bagscope.run.model_card import CARD
+from bagscope.run.model_folder import WEIGHTS
 from bagscope.run.one_model import HISTORY, README, RESUME, SPLIT, Run, train_model
 from bagscope.run.predict import Model, load
 from bagscope.run.rows import labelled_rows
