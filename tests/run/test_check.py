@@ -227,3 +227,9 @@ def test_the_summary_stops_after_twenty_problems_of_a_kind(tmp_path):
 def test_a_table_that_is_none_is_refused_without_a_screen(tmp_path):
     report = check(tmp_path / "gone.csv")
     assert (report.exit_code, report.screen, len(report)) == (2, None, 1)
+
+
+def test_the_name_of_an_undecided_call_is_no_class(screen):
+    path = screen(labels=["unsure"] * 4 + ["y"] * 4)
+    assert set(codes(check(path), "refuse")) >= {"reserved_label"}
+    assert codes(check(path, purpose="score"), "refuse") == []

@@ -29,6 +29,7 @@ Found = TypeVar("Found")
 _SHOWN = 20
 # Headers are waited for more than worked on; on a network drive this is what hides the waiting.
 _THREADS = 8
+_OF_LABELS = ("two_labels", "none_and_class", "reserved_label")
 _WORDS = {"refuse": "error", "list": "left out", "warn": "warning"}
 
 
@@ -289,7 +290,7 @@ def _for_training(
 
 def _softened(problem: Problem) -> Problem:
     """Scoring needs no labels: what is wrong with them is only said."""
-    return replace(problem, severity="warn") if problem.code in ("two_labels", "none_and_class") else problem
+    return replace(problem, severity="warn") if problem.code in _OF_LABELS else problem
 
 
 def _report(screen: Screen, problems: list[Problem], headers: Mapping[int, Header], usable: list[int]) -> CheckReport:

@@ -96,6 +96,8 @@ def fit(
     if done.best_weights is not None:
         network.load_state_dict(done.best_weights)
     kept = done.best_step if done.best_weights is not None else done.step
+    if done.stopped_early:
+        events.say(f"stopped early after step {done.step}: {training.patience} looks brought no gain on step {kept}")
     return Fitted(network.eval(), done.history, kept, done.stopped_early)
 
 
@@ -154,7 +156,7 @@ class _Loop(lightning.LightningModule):
             rows = sorted({int(r) for r in batch.rows if r >= 0})
             lines = ", ".join(map(str, rows))
             cause = f"the loss is {total.item()} at step {self.done.step + 1} (rows {lines} of the table)"
-            fix = "Lower --set training.rate, or look at these rows' pixels; the last good state is kept."
+            fix = "Lower --set training.rate, or look at these rows' pixels; states saved before are kept."
             raise TrainingError(cause, fix, code="non_finite_loss")
         self._terms = {"loss": total.item(), **{name: t.item() for name, t in terms.items()}}
         return total

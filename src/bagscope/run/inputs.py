@@ -114,7 +114,10 @@ def _by_count(path: Path, names: Sequence[str], wanted: Sequence[str]) -> list[i
     if len(names) == len(wanted) and not named:
         return None
     cause = f"channels {', '.join(names)}, the model has {', '.join(wanted)}"
-    fix = "Name the table's channels like the model's (columns image_<channel>), or choose --channels."
+    fix = (
+        "Name the channels of the files, or the table's columns (image_<channel>), like the model's; "
+        "RGB pictures of one grey channel: --set images.gray=true."
+    )
     raise ImageReadError(cause, fix, code="channels", file=path)
 
 

@@ -138,11 +138,15 @@ def label_parts(label: str) -> tuple[str, ...]:
 
 
 def check_labels(values: Sequence[str], lines: Sequence[int], file: str) -> list[Problem]:
-    """Find labels that say `none` and a class at once."""
+    """Find labels that say `none` and a class at once, or have the name of an undecided call."""
     problems = []
     for value, line in zip(values, lines, strict=True):
         parts = label_parts(value)
         if "none" in parts and len(parts) > 1:
             cause = f"{shown(value)} says 'none' (no class applies) and names a class"
             problems.append(Problem("refuse", "none_and_class", cause, "Keep one of them.", file, line, "label"))
+        if "unsure" in parts:
+            cause = "'unsure' is what a call is named that the scores do not decide, and no class"
+            fix = "Leave the cell empty, or name the class otherwise."
+            problems.append(Problem("refuse", "reserved_label", cause, fix, file, line, "label"))
     return problems
