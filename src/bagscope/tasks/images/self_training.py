@@ -126,5 +126,5 @@ def train_on_own_labels(
         loss.backward()
         optimiser.step()
         schedule.step()
-        progress(step + 1, steps, float(loss))
+        progress(step + 1, steps, loss.item())
     net.body.eval()
