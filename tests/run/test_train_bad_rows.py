@@ -14,6 +14,9 @@ from bagscope.run import states
 from bagscope.run.model_card import load_card
 from bagscope.run.plan import Plan
 
+# Long enough that every row is drawn, whatever the seed.
+LONG = {"steps": 24, "training.patience": 24}
+
 
 def image(table, well):
     return table.parent / f"images/T1_{well}_s1.ome.tif"
@@ -95,11 +98,11 @@ def test_an_image_that_breaks_late_is_replaced_and_listed(part, toy, trained, tm
     listener = toys.Listener()
     # The validation part is looked at once, before the first step, and measured never.
     refuse_reading(monkeypatch, image(toy, well), training_at(listener, 2) if part == "train" else lambda: True)
-    toys.quick(toy, tmp_path / "model", events=listener, steps=8)
+    toys.quick(toy, tmp_path / "model", events=listener, **LONG)
     (failed,) = toys.table_of(tmp_path / "model" / "failures.csv")
     assert (failed["well"], failed["stage"], failed["code"]) == (well, "train", "io")
     assert "the drive is gone" in failed["cause"]
-    assert len(toys.table_of(tmp_path / "model" / "history.csv")) == 8
+    assert len(toys.table_of(tmp_path / "model" / "history.csv")) == LONG["steps"]
 
 
 def test_a_drive_that_is_gone_for_good_ends_the_training(toy, tmp_path, nothing_fits, monkeypatch):
@@ -125,14 +128,14 @@ def test_a_training_that_meets_a_broken_image_is_resumed_to_the_same_weights(tmp
             message = "pulled the plug"
             raise RuntimeError(message)
 
-    toys.quick(table, tmp_path / "whole", steps=6)
+    toys.quick(table, tmp_path / "whole", **LONG)
     begun.clear()
     with monkeypatch.context() as patch:
         patch.setattr(states, "save", save_and_fail)
         with pytest.raises(RuntimeError):
-            toys.quick(table, tmp_path / "cut", steps=6)
+            toys.quick(table, tmp_path / "cut", **LONG)
     begun.clear()
-    toys.quick(table, tmp_path / "cut", steps=6, resume=True)
+    toys.quick(table, tmp_path / "cut", **LONG, resume=True)
     assert toys.weights(tmp_path / "cut") == toys.weights(tmp_path / "whole")
     assert toys.table_of(tmp_path / "whole" / "failures.csv")[0]["stage"] == "train"
 
