@@ -12,9 +12,11 @@ import bagscope as bs
 import toys
 from bagscope.errors import BagscopeError, FolderError, ModelError, SettingsError, TableError
 from bagscope.feed.cache import PixelStore
+from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_ome_tiff
 from bagscope.nets.bagnet import BagNet
 from bagscope.ops import intensity, windows
+from bagscope.run import score as scoring
 from bagscope.run.score_folder import read_scores
 from bagscope.synth.specimens import toy_field
 from bagscope.tasks.images.task import intensity_of
@@ -305,3 +307,36 @@ def test_whether_a_rescaled_field_is_too_small_is_told_after_rescaling(side, pix
     drawn(tmp_path / "other.tif", shape=(side, side), pixel_um=pixel_um)
     scores = score(model, table_for(tmp_path, ["good.tif", "other.tif"]), tmp_path / "s", **{"images.rescale": True})
     assert scores.failures["code"].tolist() == ([] if fits else ["too_small"])
+
+
+@pytest.mark.parametrize("large", [True, False])
+@pytest.mark.parametrize("moment", ["after the check", "while it is read"])
+@pytest.mark.parametrize("shape", [(70, 72), (90, 90), (72, 72)])
+def test_a_file_that_changes_meanwhile_is_listed(large, moment, shape, model, screen, tmp_path, monkeypatch):
+    clean = by_image(score(model, screen, tmp_path / "clean"))
+    path, read = screen.parent / "images" / "T1_B01_s1.ome.tif", DecodingWorker.read
+    if large:
+        monkeypatch.setattr("bagscope.run.judge.WHOLE_BYTES", 0)
+
+    def read_then_change(self, field, window=None):
+        pixels = read(self, field, window)
+        if path in field.paths:
+            drawn(path, seed=1, shape=shape)
+        return pixels
+
+    with monkeypatch.context() as patch:
+        if moment == "while it is read":
+            patch.setattr(DecodingWorker, "read", read_then_change)
+        else:
+            make = scoring.make_source
+            patch.setattr(scoring, "make_source", lambda *what: drawn(path, seed=1, shape=shape) and make(*what))
+        scores = score(model, screen, tmp_path / "scores")
+    kept = {name: values for name, values in by_image(scores).items() if "B01" not in name}
+    assert kept == {name: values for name, values in clean.items() if "B01" not in name}
+    if moment == "after the check" and shape == (72, 72):
+        assert len(scores.failures) == 0  # another picture of the same kind, seen in time
+    else:
+        assert scores.failures["row"].tolist() == [4]
+    again = score(model, screen, tmp_path / "scores", resume=True)
+    anew = score(model, screen, tmp_path / "anew")
+    assert by_image(again) == by_image(anew)

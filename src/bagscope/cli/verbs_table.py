@@ -92,9 +92,6 @@ def check(
         summary({"exit_code": report.exit_code, "counts": counts, "classes": classes, "problems": problems})
     elif not quiet:
         word = {0: "Nothing stands in the way", 3: "Rows would be left out", 2: "Mend the errors first"}
-        result(
-            f"{word[report.exit_code]}. Next: bagscope train {table} -o model"
-            if report.exit_code != 2
-            else word[2] + "."
-        )
+        following = f"score {model} {table} -o scores" if model else f"train {table} -o model"
+        result(word[report.exit_code] + (f". Next: bagscope {following}" if report.exit_code != 2 else "."))
     raise typer.Exit(report.exit_code)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from bagscope.errors import ImageReadError
 from bagscope.files.field import FieldFiles
 
 Window = tuple[int, int, int, int]
@@ -69,8 +70,9 @@ class PixelStore:
         """Pixels (C, y1 - y0, x1 - x0) of row i."""
         if self.held or self.shapes[i] != self._stored[i]:
             return self.whole(i)[:, y0:y1, x0:x1]
+        c, _, _ = self._stored[i]
         with self._lock:
-            return self._read(self.fields[i], (y0, y1, x0, x1))
+            return _unchanged(self._read(self.fields[i], (y0, y1, x0, x1)), (c, y1 - y0, x1 - x0), self.fields[i])
 
     def _as_stored(self, i: int) -> np.ndarray:
         field = self.fields[i]
@@ -80,7 +82,7 @@ class PixelStore:
             # Another thread may have read it while this one waited.
             if field in self._memory:
                 return self._memory[field]
-            pixels = self._read(field, None)
+            pixels = _unchanged(self._read(field, None), self._stored[i], field)
             if self.held:
                 self._memory[field] = pixels
         return pixels
@@ -91,6 +93,17 @@ class PixelStore:
         more = [(0, wanted - there) for wanted, there in zip(self.shapes[i], self._stored[i], strict=True)]
         # "symmetric" repeats the edge pixel, and so works for an image of one pixel too.
         return np.pad(pixels, more, "symmetric" if self._pad.mode == "reflect" else "constant")
+
+
+def _unchanged(pixels: np.ndarray, expected: tuple[int, ...], field: FieldFiles) -> np.ndarray:
+    """Refuse pixels that are not as many as the header said when it was read."""
+    if pixels.shape != expected:
+        there, told = ("x".join(map(str, shape)) for shape in (pixels.shape, expected))
+        cause = f"changed since it was checked: {there} pixels, {told} were expected"
+        raise ImageReadError(
+            cause, "Let no program write to the images meanwhile.", code="changed", file=field.paths[0]
+        )
+    return pixels
 
 
 def fits_memory(bytes_needed: int, bytes_free: int) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 from bagscope.errors import BagscopeError, ImageReadError
 from bagscope.feed.cache import Pad, PixelStore
 from bagscope.feed.orders import ahead
+from bagscope.files.field import FieldFiles, read_field_header
 from bagscope.files.signature import signature
 from bagscope.run.events import Events
 from bagscope.run.failures import Failure, of_error
@@ -130,14 +131,20 @@ def _prepared(
             return _Field(mark, sign, part)
         c, h, w = store.shapes[i]
         if c * h * w * 4 > WHOLE_BYTES:
+            _refuse_resized(own, store.shapes[i])
             return _Field(mark, sign)
         pixels = store.whole(i)
+        _refuse_changed(own, sign)
         return _Field(mark, sign, None, pixels, is_unlike(card, pixels))
     except ImageReadError as error:
         return _Field(error=error)
     except OSError as error:
-        cause = f"it cannot be read ({error.strerror})"
-        return _Field(error=ImageReadError(cause, "Check the drive, then use --resume.", code="io", file=own.paths[0]))
+        return _Field(error=_gone(own, error))
+
+
+def _gone(field: FieldFiles, error: OSError) -> ImageReadError:
+    cause = f"it cannot be read ({error.strerror})"
+    return ImageReadError(cause, "Check the drive, then use --resume.", code="io", file=field.paths[0])
 
 
 def _part(judge: Judge, store: PixelStore, i: int, found: _Field, tile: int, factor: float) -> FieldPart:
@@ -152,7 +159,30 @@ def _part(judge: Judge, store: PixelStore, i: int, found: _Field, tile: int, fac
 
     score = TASKS.load(judge.card.task).score_field
     result = score(judge.network, judge.card, read, (h, w), tile, judge.device, factor)
+    if pixels is None:
+        _refuse_changed(store.fields[i], found.sign)
     return FieldPart(result.log_odds.astype(np.float64), result.head.astype(np.float64), found.is_unlike)
+
+
+def _refuse_resized(field: FieldFiles, shape: tuple[int, int, int]) -> None:
+    """Windows of an image that has grown since its header was read would all be there, of another image."""
+    header = read_field_header(field)
+    if header.height > shape[1] or header.width > shape[2]:
+        cause = f"changed since it was checked: {header.height}x{header.width} pixels"
+        fix = "Let no program write to the images meanwhile."
+        raise ImageReadError(cause, fix, code="changed", file=field.paths[0])
+
+
+def _refuse_changed(field: FieldFiles, sign: str) -> None:
+    """What is kept under a file's signature must come from that very file."""
+    try:
+        is_same = signature(field.paths) == sign
+    except OSError as error:
+        raise _gone(field, error) from None
+    if not is_same:
+        cause = "changed while it was read"
+        fix = "Let no program write to the images meanwhile."
+        raise ImageReadError(cause, fix, code="changed", file=field.paths[0])
 
 
 def _stop_when_too_many(judged: JudgedFields, job: ReadJob, total: int) -> None:
