@@ -161,7 +161,9 @@ def test_a_request_to_stop_is_met_after_the_step_with_its_state_saved(name, tmp_
     assert caught.value.exit_code == 130
     assert "after step 3 of 6" in str(caught.value)
     assert signal.getsignal(number) == before
-    resumed = fit(Line(), tmp_path, resume=True)
+    listener = toys.Listener()
+    resumed = fit(Line(), tmp_path, listener, resume=True)
+    assert "going on after step 3 of 6" in listener.said
     assert values(resumed) == values(fit(Line(), tmp_path / "whole"))
 
 
