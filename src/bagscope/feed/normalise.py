@@ -42,8 +42,8 @@ class Measured:
 def measure(store: PixelStore, seed: int) -> Measured:
     """Read the training images once (256 of them, when there are more) and measure.
 
-    Blank patches are tiles in which the 98 % quantile of every channel stays below half of what
-    Otsu's threshold calls foreground.
+    Blank patches are tiles in which the 98 % quantile of every channel lies within half of the way to the
+    middle between what Otsu's threshold calls background and foreground.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def measure(store: PixelStore, seed: int) -> Measured:
     values = np.concatenate(samples, 1)
     learned = intensity.learn(list(values))
     blobs = tuple(diameter.blob_diameter([p[c] for p in looks]) for c in range(values.shape[0]))
-    limits = [0.5 * float(threshold_otsu(v)) for v in _normalised(values[:, :, None], learned)[:, :, 0]]
+    limits = [0.5 * _middle(v) for v in _normalised(values[:, :, None], learned)[:, :, 0]]
     ranges = tuple((float(low), float(high)) for low, high in np.quantile(values, [0.001, 0.999], axis=1).T)
     blank = _blank_tiles(looks, learned, limits, chance(seed, 103))
     return Measured(learned, blank, blobs, ranges, unreadable)
@@ -93,6 +93,13 @@ def _normalised(pixels: np.ndarray, learned: intensity.Intensity) -> np.ndarray:
     return intensity.apply(torch.from_numpy(np.ascontiguousarray(pixels, np.float32)), learned).numpy()
 
 
+def _middle(values: np.ndarray) -> float:
+    # The threshold itself may stand anywhere between two groups that do not touch, and stands at the lower one.
+    threshold = threshold_otsu(values)
+    groups = [group for group in (values[values <= threshold], values[values > threshold]) if len(group)]
+    return float(np.mean([group.mean() for group in groups]))
+
+
 def _blank_tiles(
     looks: list[np.ndarray], learned: intensity.Intensity, limits: list[float], rng: np.random.Generator
 ) -> np.ndarray:
@@ -104,6 +111,7 @@ def _blank_tiles(
         tiles = pixels[:, :h, :w].reshape(c, h // BLANK_TILE, BLANK_TILE, w // BLANK_TILE, BLANK_TILE)
         tiles = tiles.transpose(1, 3, 0, 2, 4).reshape(-1, c, BLANK_TILE, BLANK_TILE)
         high = np.quantile(_normalised(tiles, learned).reshape(len(tiles), c, -1), 0.98, axis=2)
-        found.append(tiles[(high < limits).all(1)])
+        # A channel without contrast is 0 everywhere, its limit too.
+        found.append(tiles[(high <= limits).all(1)])
     blank = np.concatenate(found) if found else np.empty((0, len(limits), BLANK_TILE, BLANK_TILE), np.float32)
     return blank[rng.permutation(len(blank))[:MOST_BLANK_TILES]]
