@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from skimage.filters import threshold_otsu
 
-from bagscope.classical.rings import background
+from bagscope.ops.regions import otsu_log
 
 
 def log_otsu(image: np.ndarray, softening: float = 1 / 255) -> np.ndarray:
@@ -23,9 +22,7 @@ def log_otsu(image: np.ndarray, softening: float = 1 / 255) -> np.ndarray:
     """
     if image.size == 0 or image.min() == image.max():
         return np.zeros(image.shape, bool)
-    grey = np.maximum(image.astype(np.float32) - background(image), 0)
-    log = np.log(grey + softening * grey.max())
-    return log > threshold_otsu(log)
+    return image > otsu_log(image, softening)
 
 
 def foreground(channels: np.ndarray) -> np.ndarray:
