@@ -27,10 +27,15 @@ _OURS = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
 _NAME_KEPT = 40
 
 
-def write_atomic(path: Path | str, content: bytes | bytearray | memoryview | str) -> None:
+def write_atomic(path: Path | str, content: bytes | bytearray | memoryview | str, *, durable: bool = True) -> None:
     """Write a file so that it is there whole or not at all, whatever stops the program; text as UTF-8.
 
     Missing folders are made. What was there before stays until the new content is safe on the disk.
+
+    Parameters
+    ----------
+    durable : wait for the disk. Without, a machine that loses its power may lose the content too: for files
+        that are known to be damaged when they are read, and made again then.
 
     Raises
     ------
@@ -38,12 +43,16 @@ def write_atomic(path: Path | str, content: bytes | bytearray | memoryview | str
     """
     body = content.encode() if isinstance(content, str) else content
     needed = len(body) if not isinstance(body, memoryview) else body.nbytes
-    with _replacing(Path(path), needed) as stream:
+    with _replacing(Path(path), needed, durable=durable) as stream:
         stream.write(body)
 
 
-def write_json(path: Path | str, value: Any) -> None:
+def write_json(path: Path | str, value: Any, *, durable: bool = True) -> None:
     """Write JSON for people and programs: keys in their order, two spaces, a newline at the end.
+
+    Parameters
+    ----------
+    durable : as `write_atomic`.
 
     Raises
     ------
@@ -55,7 +64,7 @@ def write_json(path: Path | str, value: Any) -> None:
         content = text.encode()
     except UnicodeEncodeError:  # names of files that are no text
         content = json.dumps(value, indent=2, allow_nan=False).encode()
-    write_atomic(path, content + b"\n")
+    write_atomic(path, content + b"\n", durable=durable)
 
 
 def read_json(path: Path | str, limit_bytes: int) -> Any:
@@ -157,7 +166,7 @@ def is_leftover(name: str) -> bool:
 
 
 @contextmanager
-def _replacing(path: Path, needed: int) -> Iterator[BinaryIO]:
+def _replacing(path: Path, needed: int, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Give a stream whose content replaces the file when the block ends well."""
     aside = path.with_name(f".{path.name[:_NAME_KEPT]}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -166,14 +175,16 @@ def _replacing(path: Path, needed: int) -> Iterator[BinaryIO]:
             with aside.open("xb+") as stream:
                 yield stream
                 stream.flush()
-                os.fsync(stream.fileno())
+                if durable:
+                    os.fsync(stream.fileno())
             aside.replace(path)
         finally:
             with suppress(OSError):
                 aside.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error, needed) from error
-    _flush_folder(path.parent)
+    if durable:
+        _flush_folder(path.parent)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -74,4 +74,5 @@ class Parts:
             "logits": part.logits.tolist(),
             "is_unlike": part.is_unlike,
         }
-        write_json(self.path(position), values)
+        # Two waits for the disk took longer than a small field; a part that was cut is no JSON and made again.
+        write_json(self.path(position), values, durable=False)
