@@ -195,9 +195,9 @@ def test_nothing_that_can_be_scored_is_refused(model, screen, tmp_path):
     assert not (tmp_path / "scores").exists()
 
 
-@pytest.mark.parametrize("tile", [8, 9])
+@pytest.mark.parametrize("tile", [16, 17])
 def test_a_large_field_is_scored_in_tiles_as_if_it_were_whole(tile, model, tmp_path, monkeypatch):
-    drawn(tmp_path / "large.tif", shape=(500, 700))
+    drawn(tmp_path / "large.tif", shape=(640, 900))
     table = table_for(tmp_path, ["large.tif"])
     whole = score(model, table, tmp_path / "whole").images[VALUES].to_numpy()
     monkeypatch.setattr("bagscope.run.judge.WHOLE_BYTES", 0)

@@ -86,7 +86,7 @@ def test_kill_9_at_random_moments_costs_fields_never_the_tables(seed, model, tra
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_stop_ends_with_130(name, trained, tmp_path):
-    table, out = noise(tmp_path / "many", 60, 160), tmp_path / "scores"
+    table, out = noise(tmp_path / "many", 40, 400), tmp_path / "scores"
     program = toys.Program("score", trained, table, "-o", out, "--threads", "1", cwd=tmp_path)
     assert program.wait_for(lambda: list(out.glob("parts/*/*.json")))
     program.kill(getattr(signal, name))

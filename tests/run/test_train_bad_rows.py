@@ -115,7 +115,7 @@ def test_a_drive_that_is_gone_for_good_ends_the_training(toy, tmp_path, nothing_
 
 
 def test_a_training_that_meets_a_broken_image_is_resumed_to_the_same_weights(tmp_path, nothing_fits, monkeypatch):
-    table = toys.toy(tmp_path / "toy", wells_per_class=5)
+    table, all_train = toys.toy(tmp_path / "toy"), {"steps": 16, "validation": 0}
     # Broken from the moment on that the plan is written: after the measuring, before the first crop.
     begun = []
     keep_plan, keep_state = Plan.save, states.save
@@ -128,14 +128,14 @@ def test_a_training_that_meets_a_broken_image_is_resumed_to_the_same_weights(tmp
             message = "pulled the plug"
             raise RuntimeError(message)
 
-    toys.quick(table, tmp_path / "whole", **LONG)
+    toys.quick(table, tmp_path / "whole", **all_train)
     begun.clear()
     with monkeypatch.context() as patch:
         patch.setattr(states, "save", save_and_fail)
         with pytest.raises(RuntimeError):
-            toys.quick(table, tmp_path / "cut", **LONG)
+            toys.quick(table, tmp_path / "cut", **all_train)
     begun.clear()
-    toys.quick(table, tmp_path / "cut", **LONG, resume=True)
+    toys.quick(table, tmp_path / "cut", **all_train, resume=True)
     assert toys.weights(tmp_path / "cut") == toys.weights(tmp_path / "whole")
     assert toys.table_of(tmp_path / "whole" / "failures.csv")[0]["stage"] == "train"
 
