@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -41,10 +42,8 @@ def score(
 ) -> Scores:
     """Judge all rows of a screen and write a score folder; see `Model.score`."""
     job, out, began = make_job(ReadJob, config, choices), Path(out), time.monotonic()
-    if "device" in job.compute.model_fields_set:
-        device = device_of(job.compute)
-        judge = Judge(judge.network.to(device), judge.card, device)
     with (
+        _where_wanted(judge, job) as judge,
         threads(job.compute.threads),
         memory_kept(),
         # Claimed first: a folder that cannot be written to is told before any image is opened.
@@ -62,6 +61,19 @@ def score(
             events.warn(str(problem))
         provenance = Provenance(job, tuple(map(str, (*said, *late))), time.monotonic() - began)
         return write_scores(out, screen, judge.card, judged, provenance, events)
+
+
+@contextmanager
+def _where_wanted(judge: Judge, job: ReadJob) -> Iterator[Judge]:
+    """Lend the network to the device that was asked for; afterwards it is where it was."""
+    if "device" not in job.compute.model_fields_set:
+        yield judge
+        return
+    device = device_of(job.compute)
+    try:
+        yield Judge(judge.network.to(device), judge.card, device)
+    finally:
+        judge.network.to(judge.device)
 
 
 def checked(card: ModelCard, screen: Screen | Path | str, job: ReadJob, events: Events) -> CheckReport:
