@@ -224,7 +224,7 @@ def test_a_setting_of_training_is_none_of_scoring():
         ("images.channels", 1),
         ("compute.device", "cuda:x"),
         ("compute.device", "gpu"),
-        ("compute.tile", 7),
+        ("compute.tile", 15),
         ("seed", -1),
         ("seed", 2**63),
         ("task", "blocks"),
