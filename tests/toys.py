@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 import bagscope
 from bagscope.synth.specimens import toy_screen
 
@@ -101,6 +103,8 @@ class Program:
     def __init__(self, *arguments, cwd):
         self.cwd = Path(cwd)
         self._streams = [self.cwd / f".{name}-{time.monotonic_ns()}" for name in ("out", "err")]
+        if "forkserver" not in multiprocessing.get_all_start_methods():
+            pytest.skip("this system has no fork server")
         # "fork" in the test's own process would copy its threads' locks; the server has no threads.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["bagscope.cli.app", "bagscope.cli.stages", "bagscope.run.engine"])

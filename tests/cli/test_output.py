@@ -1,8 +1,10 @@
 """Does each verb speak to people and programs in the right place, and write down what it did?"""
 
+import contextlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -123,3 +125,27 @@ def test_a_reader_that_goes_away_and_a_terminal_without_greek_do_no_harm(place):
         assert "\\xb5ring 4 wells" in out
         assert closed.stderr.read() == ""
     assert closed.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_terminal_sees_a_bar_and_has_its_cursor_back_in_the_end(stopped, place):
+    pty = pytest.importorskip("pty")
+    code = 130 if stopped else 0
+    ours, theirs = pty.openpty()
+    words = ["train", "screen.csv", "-o", "new", *toys.words(steps=10_000 if stopped else 3)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "bagscope", *words], cwd=place, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while piece := os.read(ours, 4096):
+                said += piece
+                if stopped and b"loss" in said:
+                    process.send_signal(signal.SIGINT)
+                    stopped = False
+    os.close(ours)
+    assert process.returncode == code
+    assert b"training" in said
+    assert said.rfind(b"\x1b[?25h") > said.rfind(b"\x1b[?25l") >= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -66,6 +67,7 @@ class Console:
         """End the bar, if there is one."""
         if self._bar is not None:
             self._bar.stop()
+            atexit.unregister(self.close)
         self._bar, self._what = None, ""
 
     def _remaining(self, done: int, total: int) -> str:
@@ -83,6 +85,8 @@ class Console:
             self._bar = Progress(*columns, TextColumn("{task.fields[detail]}"), console=Rich(stderr=True))
             self._task = self._bar.add_task(what, total=total, detail=detail)
             self._bar.start()
+            # Work that ends with an error leaves its bar open, and a terminal without a cursor.
+            atexit.register(self.close)
         self._bar.update(self._task, completed=done, total=total, detail=detail)
 
     def _print(self, text: str) -> None:
