@@ -184,3 +184,24 @@ def test_clusters_variables_change_nothing(tmp_path, monkeypatch):
     for name, value in {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "x", "SLURM_JOB_ID": "7", "WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)
     assert len(fit(Line(), tmp_path).history) == 6
+
+
+class Watched(Line):
+    """The same, watched by two batches whose losses are the look minus and plus a spread."""
+
+    def __init__(self, looks, spread):
+        super().__init__([value for look in looks for value in (look - spread, look + spread)])
+
+    def feed(self, part, first_step=0):
+        return [self.batch(-1)] * 2 if part == "validation" else super().feed(part, first_step)
+
+
+def test_later_weights_are_kept_while_their_look_is_within_one_standard_error_of_the_best(tmp_path):
+    # Two batches at +- 0.5 have a standard deviation of 0.5 sqrt 2, so a standard error of 0.5.
+    looks = [5.0, 3.0, 2.0, 2.4, 2.6, 2.45]
+    surely = fit(Watched(looks, 0.5), tmp_path / "a")
+    assert surely.kept_step == 6
+    assert fit(Watched(looks[:5], 0.5), tmp_path / "b", steps=5).kept_step == 4
+    assert fit(Watched(looks, 0.0), tmp_path / "c").kept_step == 3
+    stopped = fit(Watched([2.0, 2.4, 2.6, 2.7, 1.0, 1.0], 0.5), tmp_path / "d", patience=2)
+    assert (stopped.stopped_early, stopped.kept_step) == (True, 2)

@@ -39,8 +39,9 @@ class Progress:
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best_loss: float = math.inf
-    best_step: int = -1
-    best_weights: dict[str, Tensor] | None = None
+    best_error: float = 0.0
+    kept_step: int = -1
+    kept_weights: dict[str, Tensor] | None = None
     looks_without_gain: int = 0
     stopped_early: bool = False
 
@@ -93,9 +94,9 @@ def fit(
             loop.save()
             raise _stopped(loop)
     done = loop.done
-    if done.best_weights is not None:
-        network.load_state_dict(done.best_weights)
-    kept = done.best_step if done.best_weights is not None else done.step
+    if done.kept_weights is not None:
+        network.load_state_dict(done.kept_weights)
+    kept = done.kept_step if done.kept_weights is not None else done.step
     if done.stopped_early:
         events.say(f"stopped early after step {done.step}: {training.patience} looks brought no gain on step {kept}")
     return Fitted(network.eval(), done.history, kept, done.stopped_early)
@@ -176,18 +177,24 @@ class _Loop(lightning.LightningModule):
 
     @torch.no_grad()
     def _look(self) -> float:
+        """Measure the loss on the rows that watch, and keep the weights unless earlier ones were surely better.
+
+        A few wells cannot tell nearly equal losses apart, and the weights after a falling rate are the calmer ones:
+        so later ones are kept as long as their loss is within one standard error (over batches) of the least
+        (Breiman et al., Classification and Regression Trees, 1984, section 3.4.3).
+        """
         self.network.eval()
-        bags = sum(len(b.lengths) for b in self._watch)
-        loss = sum(
-            float(sum(t.item() for t in self.task_.losses(self.network, b).values())) * len(b.lengths)
-            for b in self._watch
-        )
+        sizes = np.array([len(batch.lengths) for batch in self._watch])
+        losses = np.array([sum(t.item() for t in self.task_.losses(self.network, b).values()) for b in self._watch])
         self.network.train()
-        loss /= bags
+        loss = float(np.average(losses, weights=sizes))
         done = self.done
-        if loss <= done.best_loss:  # never true of NaN
-            done.best_loss, done.best_step, done.looks_without_gain = loss, done.step, 0
-            done.best_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        if loss < done.best_loss:  # never true of NaN
+            done.best_loss = loss
+            done.best_error = float(losses.std(ddof=1) / math.sqrt(len(losses))) if len(losses) > 1 else 0.0
+        if loss <= done.best_loss + done.best_error:
+            done.kept_step, done.looks_without_gain = done.step, 0
+            done.kept_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         else:
             done.looks_without_gain += 1
             done.stopped_early = done.looks_without_gain >= self.training_.patience
