@@ -4,6 +4,7 @@ import csv
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -143,6 +144,8 @@ class Program:
 
 def _run(arguments, cwd, out, err):
     os.chdir(cwd)
+    # Whoever runs the tests in the background has had Ctrl-C taken away; a user at a prompt has not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, path in ((1, out), (2, err)):
         handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         os.dup2(handle, number)
