@@ -114,17 +114,19 @@ def test_a_drive_that_is_gone_for_good_ends_the_training(toy, tmp_path, nothing_
     assert not (tmp_path / "model" / "model.json").exists()
 
 
-def test_a_training_that_meets_a_broken_image_is_resumed_to_the_same_weights(tmp_path, nothing_fits, monkeypatch):
-    table, all_train = toys.toy(tmp_path / "toy"), {"steps": 16, "validation": 0}
+def test_a_training_that_meets_broken_images_is_resumed_to_the_same_weights(tmp_path, nothing_fits, monkeypatch):
+    table, all_train = toys.toy(tmp_path / "toy"), {"steps": 20, "validation": 0}
     # Broken from the moment on that the plan is written: after the measuring, before the first crop.
     begun = []
     keep_plan, keep_state = Plan.save, states.save
     monkeypatch.setattr(Plan, "save", lambda self, path: (begun.append(path), keep_plan(self, path)))
-    refuse_reading(monkeypatch, image(table, "A01"), lambda: bool(begun))
+    # Half of a class, so that some is met before the cut and again after it, whatever the seed.
+    for row in [row for row in toys.table_of(table) if row["label"] == "ring"][:2]:
+        refuse_reading(monkeypatch, table.parent / row["image"], lambda: bool(begun))
 
     def save_and_fail(folder, state, step):
         keep_state(folder, state, step)
-        if step == 4:
+        if step == 8:
             message = "pulled the plug"
             raise RuntimeError(message)
 
@@ -137,7 +139,7 @@ def test_a_training_that_meets_a_broken_image_is_resumed_to_the_same_weights(tmp
     begun.clear()
     toys.quick(table, tmp_path / "cut", **all_train, resume=True)
     assert toys.weights(tmp_path / "cut") == toys.weights(tmp_path / "whole")
-    assert toys.table_of(tmp_path / "whole" / "failures.csv")[0]["stage"] == "train"
+    assert [row["stage"] for row in toys.table_of(tmp_path / "whole" / "failures.csv")] == ["train"] * 2
 
 
 def test_a_class_that_vanishes_with_its_broken_images_is_refused_and_nothing_is_left(tmp_path):
