@@ -233,3 +233,17 @@ def test_the_name_of_an_undecided_call_is_no_class(screen):
     path = screen(labels=["unsure"] * 4 + ["y"] * 4)
     assert set(codes(check(path), "refuse")) >= {"reserved_label"}
     assert codes(check(path, purpose="score"), "refuse") == []
+
+
+def test_pages_of_one_file_are_pictures_of_their_own(tmp_path):
+    pages = np.stack([picture(at) for at in range(8)])
+    for name in ("stack.tif", "copy.tif"):
+        tifffile.imwrite(tmp_path / name, pages, photometric="minisblack")
+    lines = ["image,page,well,label", *(f"stack.tif,{at},A{at + 1:02d},{'xy'[at % 2]}" for at in range(8))]
+    (tmp_path / "screen.csv").write_text("\n".join(lines) + "\n")
+    assert codes(check(tmp_path / "screen.csv")) == []
+    assert codes(check(tmp_path / "screen.csv", pixels=True)) == []
+    # A copy of the file has the same page twice.
+    (tmp_path / "screen.csv").write_text("\n".join([*lines, "copy.tif,3,B01,x"]) + "\n")
+    (problem,) = check(tmp_path / "screen.csv").refused
+    assert (problem.code, problem.row) == ("same_pixels", 10)

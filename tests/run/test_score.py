@@ -340,3 +340,14 @@ def test_a_file_that_changes_meanwhile_is_listed(large, moment, shape, model, sc
     again = score(model, screen, tmp_path / "scores", resume=True)
     anew = score(model, screen, tmp_path / "anew")
     assert by_image(again) == by_image(anew)
+
+
+def test_pages_of_a_file_are_told_apart_by_what_the_model_has_seen(tmp_path):
+    pages = np.stack([toy_field(np.random.default_rng(at), "ring", 0.9, px=72, channels=1)[0] for at in range(10)])
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
+    lines = ["image,page,well,label", *(f"stack.tif,{at},A{at + 1:02d},{'xy'[at % 2]}" for at in range(8))]
+    table = tmp_path / "screen.csv"
+    table.write_text("\n".join([*lines, "stack.tif,8,A09,", "stack.tif,9,A10,"]) + "\n")
+    trained_on = toys.quick(table, tmp_path / "model", steps=1)
+    told = score(trained_on, table, tmp_path / "scores").images["split"].tolist()
+    assert (told.count("train"), told.count("validation"), told[8:]) == (6, 2, ["", ""])

@@ -249,7 +249,8 @@ def _equal_files(screen: Screen, images: ImagesSection, positions: list[int]) ->
         pixels = pixel_findings.read_or_none(lambda: read_field(fields[at]))
         return pixels is None or pixel_findings.look(pixels).constant
 
-    return pixel_findings.equal_files({at: screen.files(at) for at in positions}, is_constant)
+    planes = {at: fields[at].selection for at in positions}
+    return pixel_findings.equal_files({at: screen.files(at) for at in positions}, planes, is_constant)
 
 
 def _for_training(

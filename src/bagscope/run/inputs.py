@@ -12,6 +12,7 @@ from bagscope.errors import BagscopeError, ImageReadError
 from bagscope.feed.cache import PixelStore, Window, fits_memory
 from bagscope.files.field import FieldFiles
 from bagscope.files.reader import Header, Selection
+from bagscope.files.signature import signature
 from bagscope.files.worker import DecodingWorker
 from bagscope.run.failures import Failure, of_error
 from bagscope.settings.sections import ImagesSection
@@ -47,6 +48,19 @@ def fields_of(screen: Screen, images: ImagesSection) -> list[FieldFiles]:
         own = {name: rows[name].iloc[at] for name in ("page", "z", "t")}
         result.append(FieldFiles(screen.files(at), screen.channels, selection_of(images, own)))
     return result
+
+
+def field_signature(field: FieldFiles) -> str:
+    """Return what stands for the pixels of a field: its files' content, and its page where a file has many.
+
+    Depths and times of one place are one field: a model that has seen one of them knows the others.
+
+    Raises
+    ------
+    OSError : a file cannot be read.
+    """
+    page = field.selection.page
+    return signature(field.paths) + (f" page {page}" if page is not None else "")
 
 
 def channels_of(screen: Screen, headers: Mapping[int, Header], wanted: Sequence[str] = ()) -> tuple[str, ...]:

@@ -13,10 +13,9 @@ from bagscope.errors import BagscopeError, ImageReadError
 from bagscope.feed.cache import Pad, PixelStore
 from bagscope.feed.orders import ahead
 from bagscope.files.field import FieldFiles, read_field_header
-from bagscope.files.signature import signature
 from bagscope.run.events import Events
 from bagscope.run.failures import Failure, of_error
-from bagscope.run.inputs import Source
+from bagscope.run.inputs import Source, field_signature
 from bagscope.run.parts import FieldPart, Parts, fingerprint
 from bagscope.run.unlike import is_unlike
 from bagscope.settings.jobs import ReadJob
@@ -124,7 +123,7 @@ def _prepared(
 ) -> _Field:
     own = store.fields[i]
     try:
-        sign = signature(own.paths)
+        sign = field_signature(own)
         mark = fingerprint(card.weights_sha256, card.scale, own.channels, own.selection, job.images, factor, sign)
         part = parts.load(position, mark)
         if part is not None:
@@ -176,7 +175,7 @@ def _refuse_resized(field: FieldFiles, shape: tuple[int, int, int]) -> None:
 def _refuse_changed(field: FieldFiles, sign: str) -> None:
     """What is kept under a file's signature must come from that very file."""
     try:
-        is_same = signature(field.paths) == sign
+        is_same = field_signature(field) == sign
     except OSError as error:
         raise _gone(field, error) from None
     if not is_same:

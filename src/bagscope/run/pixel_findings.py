@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,9 @@ def look(pixels: np.ndarray) -> Seen:
     return Seen(digest, tuple(low.tolist()), tuple(high.tolist()), float((pixels == top).mean()), equal)
 
 
-def equal_files(files: Mapping[int, Sequence[Path]], is_constant: Callable[[int], bool]) -> list[list[int]]:
+def equal_files(
+    files: Mapping[int, Sequence[Path]], planes: Mapping[int, Hashable], is_constant: Callable[[int], bool]
+) -> list[list[int]]:
     """Group the rows that share a file's content under different names.
 
     Pictures without contrast are left out: many cameras give the same black.
@@ -53,6 +55,7 @@ def equal_files(files: Mapping[int, Sequence[Path]], is_constant: Callable[[int]
     Parameters
     ----------
     files : position of the row -> its files.
+    planes : position of the row -> which plane of them it means; other planes are other pictures.
     is_constant : says of a row whether its pixels have no contrast; asked only of rows with a twin.
     """
     by_size: dict[int, list[tuple[int, Path]]] = {}
@@ -63,10 +66,17 @@ def equal_files(files: Mapping[int, Sequence[Path]], is_constant: Callable[[int]
     for same_size in by_size.values():
         for same_ends in _grouped(same_size, _ends):
             for twins in _grouped(same_ends, _whole):
-                rows = sorted({at for at, _ in twins})
-                if len(rows) > 1 and rows not in groups and not is_constant(rows[0]):
-                    groups.append(rows)
+                for rows in _of_one_plane(sorted({at for at, _ in twins}), planes):
+                    if len(rows) > 1 and rows not in groups and not is_constant(rows[0]):
+                        groups.append(rows)
     return groups
+
+
+def _of_one_plane(rows: list[int], planes: Mapping[int, Hashable]) -> Iterable[list[int]]:
+    found: dict[Hashable, list[int]] = {}
+    for at in rows:
+        found.setdefault(planes[at], []).append(at)
+    return found.values()
 
 
 def _size(path: Path) -> int:

@@ -10,12 +10,11 @@ import pandas as pd
 
 from bagscope.errors import ImageReadError, TableError
 from bagscope.files.memory import free_memory
-from bagscope.files.signature import signature
 from bagscope.files.worker import DecodingWorker
 from bagscope.run.check import CheckReport
 from bagscope.run.events import Events
 from bagscope.run.failures import Failure, of_check, of_error
-from bagscope.run.inputs import Source, channels_of, make_source
+from bagscope.run.inputs import Source, channels_of, field_signature, make_source
 from bagscope.run.pixel_findings import empty_classes, is_constant
 from bagscope.settings.jobs import ImagesJob
 from bagscope.tables.labels import training_problems
@@ -69,7 +68,7 @@ def labelled_rows(
         try:
             if source.store.held:
                 constant[at] = is_constant(source.store.whole(i))
-            signatures.append(signature(source.store.fields[i].paths))
+            signatures.append(field_signature(source.store.fields[i]))
             good.append(i)
         except ImageReadError as error:
             failures.append(of_error(at, "read", error))
