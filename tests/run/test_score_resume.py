@@ -14,6 +14,7 @@ import bagscope as bs
 import toys
 from bagscope.files.writer import write_ome_tiff
 from bagscope.nets.bagnet import BagNet
+from bagscope.run import score_folder
 
 TABLES = [f"{level}.{kind}" for level in ("images", "wells", "treatments") for kind in ("csv", "parquet")]
 
@@ -200,3 +201,24 @@ def test_memory_does_not_grow_with_the_number_of_fields(trained, tmp_path):
         process.join()
     # A hundred fields more have 26 MB of pixels: kept, they would show twice over.
     assert peaks[1] - peaks[0] < 13_000
+
+
+def test_finished_scores_that_are_made_anew_are_unfinished_meanwhile(model, screen, tmp_path, monkeypatch):
+    out = tmp_path / "scores"
+    score(model, screen, out)
+    write = score_folder.write_atomic
+
+    def killed_before_wells(path, content):
+        if path.name.startswith("wells"):
+            message = "pulled the plug"
+            raise RuntimeError(message)
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(score_folder, "write_atomic", killed_before_wells)
+        with pytest.raises(RuntimeError):
+            score(model, screen, out, resume=True, **{"calls.threshold": 1.0})
+    assert not (out / "run.json").exists()
+    score(model, screen, out, resume=True, **{"calls.threshold": 1.0})
+    assert (out / "run.json").exists()
+    assert {row["call"] for row in toys.table_of(out / "wells.csv")} == {"none"}
