@@ -124,3 +124,16 @@ def test_a_folder_named_like_an_image_is_listed(root):
     (root / "x.tif").mkdir()
     found = ImageFolder(root).locate("x.tif")
     assert (found.severity, found.code) == ("list", "folder")
+
+
+@posix
+@pytest.mark.parametrize("text", ["C:/plates/a.tif", "C:\\plates\\a.tif", "z:/a.tif"])
+def test_a_file_on_a_drive_of_windows_is_missing_and_no_url(root, text):
+    found = ImageFolder(root).locate(text)
+    assert (found.severity, found.code) == ("list", "missing_file")
+
+
+@pytest.mark.parametrize("text", ["https://h/a.tif", "s3://bucket/a.tif", "file:///a.tif", "http:/a.tif"])
+def test_a_url_is_refused_as_one(root, text):
+    found = ImageFolder(root).locate(text)
+    assert (found.severity, found.code) == ("refuse", "url")

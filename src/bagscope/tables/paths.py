@@ -14,7 +14,8 @@ from pathlib import Path
 from bagscope.errors import Severity, shown
 from bagscope.tables.spelling import clean
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{1,3}")
+# One letter is a drive of Windows, which may be mounted elsewhere, and no protocol.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,3}")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 # What lives here is no image whatever stat says: /proc/self/environ passes for a regular file.
 _SYSTEM_FOLDERS = ("/dev", "/proc", "/sys")
@@ -77,7 +78,7 @@ class ImageFolder:
 
     def _forbidden(self, text: str) -> Located | None:
         path = Path(text)
-        if _URL.match(text) and not (os.name == "nt" and _DRIVE.match(text)):
+        if _URL.match(text):
             cause = f"{shown(text)} is a URL; only files are read"
             return Located(path, "refuse", "url", cause, "Download the file and name its path.")
         if text.startswith(("\\\\", "//")) and not self._allow_outside:
