@@ -24,8 +24,6 @@ def sigmoid(values: np.ndarray) -> np.ndarray:
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """(R, K) log-probabilities of (R, K) logits; a row with NaN stays NaN."""
-    if not logits.size:
-        return logits
     shifted = logits - logits.max(1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
