@@ -75,6 +75,43 @@ def test_the_plain_network_has_the_papers_weights():
     assert sum(p.numel() for p in KrausNet(3, 12, batch_norm=False).parameters()) == by_hand
 
 
+def test_the_layers_are_the_papers():
+    kinds = []
+    for layer in [*KrausNet(3, 12, batch_norm=False).trunk, KrausNet(3, 12).classifier]:
+        if isinstance(layer, torch.nn.Conv2d):
+            assert layer.stride == (1, 1)
+            assert [2 * p + 1 for p in layer.padding] == list(layer.kernel_size)  # "same"
+            kinds.append(("conv", layer.kernel_size[0], layer.out_channels))
+        elif isinstance(layer, torch.nn.AvgPool2d | torch.nn.MaxPool2d):
+            assert (layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode) == (3, 2, 0, False)
+            kinds.append("average" if isinstance(layer, torch.nn.AvgPool2d) else "maximum")
+    assert kinds == [
+        "average", ("conv", 3, 32), ("conv", 3, 64), "maximum", ("conv", 5, 64), "maximum", ("conv", 3, 128),
+        "maximum", ("conv", 3, 128), "maximum", ("conv", 1, 1000), ("conv", 1, 12),
+    ]  # fmt: skip
+
+
+def test_each_hidden_convolution_is_followed_by_one_normalisation_if_any_and_one_rectifier():
+    for batch_norm in (True, False):
+        names = [type(layer).__name__ for layer in KrausNet(3, 12, batch_norm=batch_norm).trunk]
+        assert names.count("BatchNorm2d") == 6 * batch_norm
+        assert names.count("RectifiedReLU") == names.count("Conv2d") == 6
+        assert names[-1] == "RectifiedReLU"
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_weights_start_as_he_and_others_say_and_biases_at_0(batch_norm):
+    torch.manual_seed(0)
+    net = KrausNet(3, 12, batch_norm=batch_norm, bias=-2.5)
+    for layer in (m for m in net.trunk if isinstance(m, torch.nn.Conv2d)):
+        seen = layer.in_channels * layer.kernel_size[0] ** 2
+        # The least layer has 864 weights: their sd is known to 2.4 %.
+        assert float(layer.weight.std()) == pytest.approx((2 / seen) ** 0.5, rel=0.1)
+        assert (layer.bias is None) == batch_norm  # a normalisation has one of its own
+        assert layer.bias is None or not layer.bias.any()
+    assert (net.classifier.bias == -2.5).all()
+
+
 def test_maps_start_near_the_bias_so_that_bags_start_near_the_rise():
     torch.manual_seed(0)
     with torch.no_grad():
