@@ -106,7 +106,7 @@ def test_weights_start_as_he_and_others_say_and_biases_at_0(batch_norm):
     for layer in (m for m in net.trunk if isinstance(m, torch.nn.Conv2d)):
         seen = layer.in_channels * layer.kernel_size[0] ** 2
         # The least layer has 864 weights: their sd is known to 2.4 %.
-        assert float(layer.weight.std()) == pytest.approx((2 / seen) ** 0.5, rel=0.1)
+        assert layer.weight.std().item() == pytest.approx((2 / seen) ** 0.5, rel=0.1)
         assert (layer.bias is None) == batch_norm  # a normalisation has one of its own
         assert layer.bias is None or not layer.bias.any()
     assert (net.classifier.bias == -2.5).all()
