@@ -336,6 +336,15 @@ def test_extreme_pixels_have_finite_maps(loaded):
         assert 0 <= told.confidence <= 1
 
 
+def test_maps_that_are_sure_of_nothing_are_zero_without_an_overflow(model):
+    sure = bs.load(model, device="cpu")
+    with torch.no_grad():
+        sure.network.body.classifier.bias.fill_(-95)  # its exponential is beyond float32
+    told = sure.predict(array())
+    assert (told.class_maps < 1e-30).all()
+    assert told.call == "none"
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
