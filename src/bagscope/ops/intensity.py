@@ -65,9 +65,7 @@ def apply(pixels: Tensor, intensity: Intensity) -> Tensor:
     -------
     (..., C, H, W) float32; 0 is background, 1 is one standard deviation of the training pixels.
     """
-    shape = (-1, 1, 1)
-    dark, background, spread = (
-        torch.tensor(v, dtype=torch.float32, device=pixels.device).reshape(shape)
-        for v in (intensity.dark, intensity.background, intensity.spread)
-    )
-    return (torch.sqrt(torch.relu(pixels.to(torch.float32) - dark)) - background) / spread
+    learned = (intensity.dark, intensity.background, intensity.spread)
+    dark, background, spread = torch.tensor(learned, dtype=torch.float32, device=pixels.device)[..., None, None]
+    # In place where no gradient needs what was there before.
+    return torch.sqrt((pixels.to(torch.float32) - dark).relu_()).sub(background).div_(spread)
