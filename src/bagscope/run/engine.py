@@ -148,7 +148,11 @@ class _Loop(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # Chance inside the network (dropout) depends on the step alone, so that a resumed run meets the same.
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, 4, self.done.step]).generate_state(1)[0]))
+        # Not by torch.manual_seed, which keeps a stack trace per kind of GPU that is not there: 1 % of a step.
+        seed = int(np.random.SeedSequence([self.seed, 4, self.done.step]).generate_state(1)[0])
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self.task_.losses(self.network, batch)
