@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "importers": {"errors", "registry", "tables", "files"},
     "synth": {"errors", "tables", "files"},
     "feed": {"errors", "tables", "files", "ops"},
-    "tasks": _BELOW_RUN - {"tasks"},
+    "tasks": (_BELOW_RUN | {"classical"}) - {"tasks"},
     "run": _BELOW_RUN,
     "report": {"errors", "tables", "files", "ops"},
     "exports": {"errors", "tables", "files", "ops"},

@@ -68,7 +68,9 @@ def test_a_file_overrules_the_defaults_and_a_choice_the_file(tmp_path):
 
 @pytest.mark.parametrize(("short", "full"), SHORT.items())
 def test_a_short_name_means_its_setting(short, full):
-    value = {"channels": ("dna", "gfp"), "validation": 0.3, "device": "cpu", "split_by": "plate"}.get(short, "40")
+    values = {"channels": ("dna", "gfp"), "validation": 0.3, "device": "cpu", "split_by": "plate"}
+    values |= {"cells": "own", "cell_score": "map", "masks": True, "maps": "true"}
+    value = values.get(short, "40")
     assert chosen({short: value}) == chosen({full: value}) != chosen()
 
 

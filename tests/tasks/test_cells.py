@@ -13,10 +13,8 @@ from bagscope.nets.kraus import KrausNet
 from bagscope.nets.pool import make_pooling
 from bagscope.ops import intensity, windows
 from bagscope.tasks.card import CallCard, IntensityCard, ModelCard, ScaleCard
-from bagscope.tasks.images.cell_windows import EDGE, cut_windows, judge_windows
+from bagscope.tasks.images.cell_windows import EDGE, cut_windows, judge_windows, refuse_outside
 from bagscope.tasks.images.self_training import LARGE, CellCrops, own_labels, train_on_own_labels
-
-CPU = torch.device("cpu")
 
 
 def card(factor):
@@ -49,10 +47,6 @@ def net():
     return BagNet(KrausNet(2, 2, bias=0.0), make_pooling("noisy_and", 2), 2, none_output=True).eval()
 
 
-def reading(pixels):
-    return lambda y0, y1, x0, x1: pixels[:, y0:y1, x0:x1]
-
-
 def prepared(pixels, of, margin):
     """Return the whole image, normalised and rescaled, with background round it."""
     learned = intensity.Intensity(of.intensity.dark, of.intensity.background, of.intensity.spread)
@@ -64,7 +58,7 @@ def prepared(pixels, of, margin):
 @pytest.mark.parametrize("centre", [(75.0, 80.0), (0.0, 0.0), (149.0, 3.5), (60.25, 169.0)])
 def test_a_window_holds_what_the_prepared_image_has_there_and_background_beyond_it(pixels, factor, centre):
     of, margin = card(factor), 100
-    cut = cut_windows(of, reading(pixels), pixels.shape[1:], np.array([centre]), CPU)[0]
+    cut = cut_windows(prepared(pixels, of, 0), np.array([centre]), factor)[0]
     whole = prepared(pixels, of, margin)
     top, left = (round(windows.to_scaled(at, factor) - (EDGE - 1) / 2) + margin for at in centre)
     torch.testing.assert_close(cut, whole[:, top : top + EDGE, left : left + EDGE], rtol=1e-5, atol=1e-5)
@@ -72,8 +66,8 @@ def test_a_window_holds_what_the_prepared_image_has_there_and_background_beyond_
 
 def test_a_cells_logits_are_those_of_the_network_on_the_isolated_crop(pixels, net):
     centres = np.array([[40.0, 50.0], [100.0, 20.0], [149.0, 169.0]])
-    cut = cut_windows(card(1.2), reading(pixels), pixels.shape[1:], centres, CPU)
-    together = judge_windows(net, cut)
+    cut = cut_windows(prepared(pixels, card(1.2), 0), centres, 1.2)
+    together = judge_windows(net.cell_maps, cut, 2)
     assert together.shape == (3, 2)
     with torch.no_grad():
         alone = torch.cat([net.body(one[None])[:, :, 0, 0] for one in cut])
@@ -82,14 +76,14 @@ def test_a_cells_logits_are_those_of_the_network_on_the_isolated_crop(pixels, ne
 
 
 def test_a_field_without_cells_has_no_logits(pixels, net):
-    cut = cut_windows(card(1.0), reading(pixels), pixels.shape[1:], np.zeros((0, 2)), CPU)
-    assert judge_windows(net, cut).shape == (0, 2)
+    cut = cut_windows(prepared(pixels, card(1.0), 0), np.zeros((0, 2)), 1.0)
+    assert judge_windows(net.cell_maps, cut, 2).shape == (0, 2)
 
 
 @pytest.mark.parametrize("centre", [(-0.6, 5.0), (5.0, 169.6), (1e9, 1.0), (float("nan"), 1.0)])
-def test_a_cell_outside_the_image_is_refused_with_its_place(pixels, centre):
+def test_a_cell_outside_the_image_is_refused_with_its_place(centre):
     with pytest.raises(BagscopeError, match=r"cell 2 at y .* outside the image of 150x170"):
-        cut_windows(card(1.0), reading(pixels), pixels.shape[1:], np.array([(10.0, 10.0), centre]), CPU)
+        refuse_outside(np.array([(10.0, 10.0), centre]), (150, 170))
 
 
 def test_own_labels_are_given_where_one_class_or_none_is_beyond_doubt():
@@ -115,7 +109,8 @@ def test_windows_of_a_step_are_balanced_and_the_same_whenever_they_are_asked_for
     large, targets = squares(30, 0)
     targets[0:27] = 0  # few cells of a class do not drown
     targets[0, 0] = targets[1, 1] = 1
-    crops = CellCrops(large, torch.zeros_like(large), targets, UNCHANGED, jitter=3, share_alone=0.5, seed=1)
+    everywhere = torch.ones(len(large), LARGE, LARGE, dtype=torch.bool)
+    crops = CellCrops(large, everywhere, targets, UNCHANGED, jitter=3, share_alone=0.5, seed=1)
     x, wanted = crops.step(4, 30)
     again, _ = crops.step(4, 30)
     assert torch.equal(x, again)
@@ -127,8 +122,9 @@ def test_windows_of_a_step_are_balanced_and_the_same_whenever_they_are_asked_for
 def test_a_network_learns_from_its_own_labels(net):
     large, targets = squares(60, 1)
     torch.manual_seed(1)
-    own = BagNet(KrausNet(2, 2, bias=-1.0), make_pooling("noisy_and", 2), 2, none_output=True)
-    crops = CellCrops(large, large, targets, UNCHANGED, jitter=2, share_alone=0.0, seed=0)
+    own = KrausNet(2, 2, bias=-1.0)
+    nowhere = torch.zeros(len(large), LARGE, LARGE, dtype=torch.bool)
+    crops = CellCrops(large, nowhere, targets, UNCHANGED, jitter=2, share_alone=0.0, seed=0)
     losses = []
     train_on_own_labels(
         own, crops, steps=12, size=24, rate=5e-3, bf16=False, progress=lambda done, total, loss: losses.append(loss)
@@ -137,5 +133,5 @@ def test_a_network_learns_from_its_own_labels(net):
     assert np.mean(losses[-3:]) < 0.3 * losses[0]
     unseen, truth = squares(30, 2)
     middle = (LARGE - EDGE) // 2
-    said = judge_windows(own.eval(), unseen[:, :, middle : middle + EDGE, middle : middle + EDGE]) > 0
+    said = judge_windows(own.eval(), unseen[:, :, middle : middle + EDGE, middle : middle + EDGE], 2) > 0
     assert (said == (truth > 0)).mean() > 0.9

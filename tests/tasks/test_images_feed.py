@@ -45,7 +45,8 @@ def task(*, held):
 
     store = PixelStore([FieldFiles((Path(f"{row}.tif"),), ()) for row in range(2)], [(1, 90, 90)] * 2, read, held)
     rows = LabelledRows(store, np.array([[0.0], [1.0]], np.float32), np.arange(2), np.arange(2))
-    measured = Measured(LEARNED, np.empty((0, 1, 24, 24), np.uint16), (40.0,), ((90.0, 300.0),), unreadable={})
+    blank = np.empty((0, 1, 24, 24), np.uint16)
+    measured = Measured(LEARNED, blank, (0.5,), (40.0,), ((90.0, 300.0),), unreadable={})
     job = ImagesJob(training=TrainingSection(batch=4, crop=70, steps=5))
     return ImagesTask(job, CARD, rows, None, measured, torch.device("cpu")), asked
 

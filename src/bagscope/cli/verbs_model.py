@@ -104,6 +104,24 @@ def score(
     model: Model,
     table: Table,
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the scores.")],
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            "--cells",
+            metavar="own|FILE",
+            help="Judge single cells: own (segments found here, or those of the column mask), "
+            "or a table image,y,x of centres from another program.",
+        ),
+    ] = None,
+    cell_score: Annotated[
+        str | None, typer.Option("--cell-score", help="window (default: each cell on its own window) or map.")
+    ] = None,
+    masks: Annotated[
+        bool | None, typer.Option("--masks", help="Write the cells of every field as a label image (OME-TIFF).")
+    ] = None,
+    maps: Annotated[
+        bool | None, typer.Option("--maps", help="Write which pixels speak for which class (OME-TIFF).")
+    ] = None,
     config: Config = None,
     settings: Set = None,
     resume: Resume = False,
@@ -117,16 +135,26 @@ def score(
 ) -> None:
     """Judge every field of a screen table, its wells and its treatments.
 
-    Writes images, wells and treatments as .csv and .parquet, and failures.csv with what could not be judged.
+    Writes images, wells and treatments as .csv and .parquet, and failures.csv with what could not be judged; with
+    --cells also cells, and the share of cells of each class in images, wells and treatments.
 
-    Example: bagscope score model screen.csv -o scores
+    Example: bagscope score model screen.csv -o scores --cells own --masks
     """
     from bagscope.cli.stages import score_table
     from bagscope.report.plate_grid import plate_grids
 
     console = Console(quiet)
     console.say(f"Scoring {table} by {model}, tables into {out}; stop with Ctrl-C, go on with --resume")
-    given = choices(settings, device=device, threads=threads, seed=seed)
+    given = choices(
+        settings,
+        cells=cells,
+        cell_score=cell_score,
+        masks=masks,
+        maps=maps,
+        device=device,
+        threads=threads,
+        seed=seed,
+    )
     scores, classes = score_table(model, table, out, config, given, resume, overwrite, console)
     failed = len(scores.failures)
     if not quiet:
@@ -136,7 +164,8 @@ def score(
     result(str(out))
     if json:
         calls = {str(name): int(count) for name, count in scores.wells["call"].value_counts().items()}
-        summary({"scores": str(out), "rows": len(scores.images), "failed": failed, "wells": calls})
+        found = {"cells": int(scores.wells["n_cells"].sum())} if "n_cells" in scores.wells else {}
+        summary({"scores": str(out), "rows": len(scores.images), "failed": failed, "wells": calls, **found})
     raise typer.Exit(3 if failed else 0)
 
 

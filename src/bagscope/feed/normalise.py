@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -28,13 +28,15 @@ MOST_BLANK_TILES = 512
 class Measured:
     """What the training images say.
 
-    intensity : normalisation. blank : (T, C, t, t) patches without cells. blobs : diameter of the blobs of
+    intensity : normalisation. blank : (T, C, t, t) patches without cells. limits : (C,) normalised grey values up to
+    which a patch is blank. blobs : diameter of the blobs of
     each channel in pixels, NaN without contrast. ranges : darkest and brightest permille of each channel.
     unreadable : images that were left out, by their place in the store.
     """
 
     intensity: intensity.Intensity
     blank: np.ndarray
+    limits: tuple[float, ...]
     blobs: tuple[float, ...]
     ranges: tuple[tuple[float, float], ...]
     unreadable: Mapping[int, ImageReadError]
@@ -74,7 +76,7 @@ def measure(store: PixelStore, seed: int) -> Measured:
     limits = [0.5 * _middle(v) for v in _normalised(values[:, :, None], learned)[:, :, 0]]
     ranges = tuple((float(low), float(high)) for low, high in np.quantile(values, [0.001, 0.999], axis=1).T)
     blank = _blank_tiles(looks, learned, limits, chance(seed, 103))
-    return Measured(learned, blank, blobs, ranges, unreadable)
+    return Measured(learned, blank, tuple(limits), blobs, ranges, unreadable)
 
 
 def _centre(store: PixelStore, i: int) -> np.ndarray:
@@ -108,13 +110,34 @@ def _blank_tiles(
 ) -> np.ndarray:
     found = []
     for pixels in looks:
-        c, h, w = (n // BLANK_TILE * BLANK_TILE if k else n for k, n in enumerate(pixels.shape))
-        if not h or not w:
-            continue
-        tiles = pixels[:, :h, :w].reshape(c, h // BLANK_TILE, BLANK_TILE, w // BLANK_TILE, BLANK_TILE)
-        tiles = tiles.transpose(1, 3, 0, 2, 4).reshape(-1, c, BLANK_TILE, BLANK_TILE)
-        high = np.quantile(_normalised(tiles, learned).reshape(len(tiles), c, -1), 0.98, axis=2)
-        # A channel without contrast is 0 everywhere, its limit too.
-        found.append(tiles[(high <= limits).all(1)])
+        tiles = _tiles(pixels)
+        if tiles.size:
+            found.append(tiles[_is_blank(_normalised(tiles, learned), limits)])
     blank = np.concatenate(found) if found else np.empty((0, len(limits), BLANK_TILE, BLANK_TILE), np.float32)
     return blank[rng.permutation(len(blank))[:MOST_BLANK_TILES]]
+
+
+def blank_places(grey: np.ndarray, limits: Sequence[float]) -> np.ndarray:
+    """Where a normalised field (C, H, W) is blank: (H, W), true in whole tiles, false in what is left at the edges."""
+    _, h, w = grey.shape
+    found = np.zeros((h, w), bool)
+    tiles = _tiles(grey)
+    if tiles.size:
+        rows, columns = h // BLANK_TILE, w // BLANK_TILE
+        blank = _is_blank(tiles, limits).reshape(rows, columns)
+        found[: rows * BLANK_TILE, : columns * BLANK_TILE] = blank.repeat(BLANK_TILE, 0).repeat(BLANK_TILE, 1)
+    return found
+
+
+def _tiles(pixels: np.ndarray) -> np.ndarray:
+    """Cut (C, H, W) into whole tiles, row by row, (T, C, t, t)."""
+    c, rows, columns = pixels.shape[0], pixels.shape[1] // BLANK_TILE, pixels.shape[2] // BLANK_TILE
+    whole = pixels[:, : rows * BLANK_TILE, : columns * BLANK_TILE]
+    tiles = whole.reshape(c, rows, BLANK_TILE, columns, BLANK_TILE).transpose(1, 3, 0, 2, 4)
+    return tiles.reshape(rows * columns, c, BLANK_TILE, BLANK_TILE)
+
+
+def _is_blank(tiles: np.ndarray, limits: Sequence[float]) -> np.ndarray:
+    high = np.quantile(tiles.reshape(*tiles.shape[:2], -1), 0.98, axis=2)
+    # A channel without contrast is 0 everywhere, its limit too.
+    return (high <= np.asarray(limits)).all(1)

@@ -17,13 +17,17 @@ class BagNet(nn.Module):
     pooling : maps instance logits (N, K) and lengths (B,) to log-odds (B, K).
     classes : K.
     none_output : whether the last layer has an output of its own for `none`.
+    cells : a network like `body` that has learned once more, from single cells; None: `body` judges them too.
 
     Source: Kraus, Ba and Frey 2016, figure 1.
     """
 
-    def __init__(self, body: nn.Module, pooling: nn.Module, classes: int, none_output: bool):
+    def __init__(
+        self, body: nn.Module, pooling: nn.Module, classes: int, none_output: bool, cells: nn.Module | None = None
+    ):
         super().__init__()
         self.body = body
+        self.cells = cells
         self.pooling = pooling
         self.head = nn.Linear(classes, classes + none_output)
         # A scaled identity: with a random start the last layer lags far behind the bags it reads. A class starts
@@ -37,6 +41,10 @@ class BagNet(nn.Module):
     def maps(self, images: Tensor) -> Tensor:
         """Map images (S, C, H, W) to logits (S, K, h, w)."""
         return self.body(images)
+
+    def cell_maps(self, images: Tensor) -> Tensor:
+        """Map windows of single cells (S, C, H, W) to logits (S, K, h, w)."""
+        return self.body(images) if self.cells is None else self.cells(images)
 
     def judge(self, logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Map instances (N, K), bag after bag, to log-odds (B, K) and the last layer's logits (B, K or K + 1).

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bagscope.run.cells import CellStage
 from bagscope.run.failures import Failure
 from bagscope.run.judge import Judge, JudgedFields, judge_fields
 from bagscope.run.model_card import CARD, load_card
@@ -63,6 +64,7 @@ def cross_fit(rows: Rows, failures: Sequence[Failure], out: Path, run: Run) -> S
     told = Vocabulary(card.classes, card.none_trained, card.several_labels)
     job = ReadJob(**{name: getattr(run.job, name) for name in ReadJob.model_fields})
     together = JudgedFields(failures=list(failures))
+    cells = CellStage(job.cells, card, rows.screen, folder)
     for k in [*range(run.job.split.folds), *([_OF_NO_FOLD] if (numbers == _OF_NO_FOLD).any() else [])]:
         home = out
         if k != _OF_NO_FOLD:
@@ -72,7 +74,8 @@ def cross_fit(rows: Rows, failures: Sequence[Failure], out: Path, run: Run) -> S
                 train_model(rows.take((numbers != k) & (numbers != _OF_NO_FOLD)), (), home, run, told)
         network, own = load_model(home, run.device)
         judge = Judge(network, own, run.device)
-        judged = judge_fields(judge, rows.take(numbers == k).source, Parts(folder / PARTS), job, run.events)
+        source = rows.take(numbers == k).source
+        judged = judge_fields(judge, source, Parts(folder / PARTS), job, run.events, cells=cells)
         together.parts |= judged.parts
         together.failures += judged.failures
         together.unlike += judged.unlike

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from bagscope.errors import BagscopeError, ImageReadError
 from bagscope.feed.cache import Pad, PixelStore
 from bagscope.feed.orders import ahead
 from bagscope.files.field import FieldFiles, read_field_header
+from bagscope.run.cells import CellStage
 from bagscope.run.events import Events
 from bagscope.run.failures import Failure, of_error
 from bagscope.run.inputs import Source, field_signature
@@ -66,7 +67,14 @@ class _Field:
 
 
 def judge_fields(
-    judge: Judge, source: Source, parts: Parts, job: ReadJob, events: Events, before: Sequence[Failure] = ()
+    judge: Judge,
+    source: Source,
+    parts: Parts,
+    job: ReadJob,
+    events: Events,
+    before: Sequence[Failure] = (),
+    *,
+    cells: CellStage,
 ) -> JudgedFields:
     """Score all fields of a source; what was scored before and has not changed is taken over.
 
@@ -76,6 +84,7 @@ def judge_fields(
     Parameters
     ----------
     before : rows that failed before; they count among the failures.
+    cells : what is done with single cells. A field whose cells cannot be had keeps its score, and is a failure too.
 
     Raises
     ------
@@ -87,25 +96,30 @@ def judge_fields(
     store = source.store.take(range(len(source.positions)), pad)
     known = {sign: part for part in (TRAIN, VALIDATION) for sign in judge.card.training.get("rows", {}).get(part, ())}
     total = len(source.positions)
+    um = [float(one) if np.isfinite(one) else None for one in source.pixel_um]
     _stop_when_too_many(judged, job, total + len(before))
 
     def prepare(i: int) -> _Field:
-        return _prepared(judge.card, store, i, parts, int(source.positions[i]), job, float(factors[i]))
+        return _prepared(judge.card, store, i, parts, int(source.positions[i]), job, float(factors[i]), cells)
 
     for i, found in enumerate(ahead(prepare, 0, total)):
         position = int(source.positions[i])
         if found.sign in known:
             judged.known[position] = known[found.sign]
+        stage = "score"
         try:
-            judged.parts[position] = _part(judge, store, i, found, job.compute.tile, float(factors[i]))
-        except ImageReadError as error:
-            judged.failures.append(of_error(position, "score", error))
-            _stop_when_too_many(judged, job, total + len(before))
-        else:
+            part = _part(judge, store, i, found, job.compute.tile, float(factors[i]))
+            judged.parts[position] = part
+            judged.unlike += part.is_unlike
             if found.part is None:
-                parts.save(position, found.mark, judged.parts[position])
+                stage = "cells"
+                part = _with_cells(judge, store, i, found, part, cells, parts, position, float(factors[i]), um[i])
+                judged.parts[position] = part
+                parts.save(position, found.mark, part)
                 judged.megapixels += float(np.prod(store.shapes[i])) / 1e6
-            judged.unlike += judged.parts[position].is_unlike
+        except ImageReadError as error:
+            judged.failures.append(of_error(position, stage, error))
+            _stop_when_too_many(judged, job, total + len(before))
         events.progress("scoring", i + 1, total)
     return judged
 
@@ -119,14 +133,23 @@ def _factors(card: ModelCard, source: Source, job: ReadJob) -> np.ndarray:
 
 
 def _prepared(
-    card: ModelCard, store: PixelStore, i: int, parts: Parts, position: int, job: ReadJob, factor: float
+    card: ModelCard,
+    store: PixelStore,
+    i: int,
+    parts: Parts,
+    position: int,
+    job: ReadJob,
+    factor: float,
+    cells: CellStage,
 ) -> _Field:
     own = store.fields[i]
     try:
         sign = field_signature(own)
-        mark = fingerprint(card.weights_sha256, card.scale, own.channels, own.selection, job.images, factor, sign)
+        mark = fingerprint(
+            card.weights_sha256, card.scale, own.channels, own.selection, job.images, factor, sign, cells.sign(position)
+        )
         part = parts.load(position, mark)
-        if part is not None:
+        if part is not None and cells.is_whole(position, parts, part.cells):
             return _Field(mark, sign, part)
         c, h, w = store.shapes[i]
         if c * h * w * 4 > WHOLE_BYTES:
@@ -161,6 +184,29 @@ def _part(judge: Judge, store: PixelStore, i: int, found: _Field, tile: int, fac
     if pixels is None:
         _refuse_changed(store.fields[i], found.sign)
     return FieldPart(result.log_odds.astype(np.float64), result.head.astype(np.float64), found.is_unlike)
+
+
+def _with_cells(
+    judge: Judge,
+    store: PixelStore,
+    i: int,
+    found: _Field,
+    part: FieldPart,
+    cells: CellStage,
+    parts: Parts,
+    position: int,
+    factor: float,
+    pixel_um: float | None,
+) -> FieldPart:
+    """Add what a field's cells say to its part."""
+    if cells.idle:
+        return part
+    pixels = store.whole(i) if found.pixels is None else found.pixels
+    if found.pixels is None:
+        _refuse_changed(store.fields[i], found.sign)
+    kind = TASKS.load(judge.card.task)
+    view = kind.FieldView(judge.network, judge.card, pixels, part.log_odds, judge.device, factor)
+    return replace(part, cells=cells.write(view, position, parts, pixel_um))
 
 
 def _refuse_resized(field: FieldFiles, shape: tuple[int, int, int]) -> None:

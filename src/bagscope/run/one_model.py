@@ -71,14 +71,17 @@ def train_model(
     for note in (*ready.notes, *ready.setup.notes()):
         events.say(note)
     pad = None if job.images.pad == "none" else Pad(ready.setup.least_px, job.images.pad)
-    task = TASKS.load(job.task).make_task(job, _labelled(rows, ready.parts, ready.told, pad), ready.setup, run.device)
+    kind = TASKS.load(job.task)
+    task = kind.make_task(job, _labelled(rows, ready.parts, ready.told, pad), ready.setup, run.device)
     if run.resume:
         refuse_other(resume / PLAN, plan)
     plan.save(resume / PLAN)
     bf16 = trains_in_bf16(job.compute, run.device)
     fitted = engine.fit(task, job.training, job.seed, run.device, bf16, resume, plan.fingerprint, run.resume, events)
-    late = [_while_training(rows, line, error) for line, error in task.unreadable().items()]
     card = task.learned(fitted.network)
+    if hasattr(kind, "learn_cells"):
+        card = card.model_copy(update={"cells": kind.learn_cells(task, fitted.network, bf16, events)})
+    late = [_while_training(rows, line, error) for line, error in task.unreadable().items()]
     learned = {"training": card.training | _trained_on(ready, plan, fitted), "created": created(run, bf16)}
     _write_failures(folder, rows, [*failures, *ready.failures, *late], events)
     write_atomic(folder / HISTORY, csv_bytes(pd.DataFrame(fitted.history)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,21 @@ _PER_FOLDER = 1000
 
 
 @dataclass(frozen=True)
+class CellPart:
+    """What a field's cells sum up to: their number, and how many were called each class.
+
+    digest : of the file with a row per cell, "" when cells were not judged.
+    mask_file, map_file : within the score folder, "" when they were not wanted.
+    """
+
+    count: int
+    called: tuple[int, ...]
+    digest: str
+    mask_file: str
+    map_file: str
+
+
+@dataclass(frozen=True)
 class FieldPart:
     """Scores of one field: bag log-odds (K,) and the last layer's logits.
 
@@ -28,6 +44,7 @@ class FieldPart:
     log_odds: np.ndarray
     logits: np.ndarray
     is_unlike: bool = False
+    cells: CellPart | None = None
 
 
 def fingerprint(*what: object) -> str:
@@ -51,6 +68,10 @@ class Parts:
         """Place of the part of the field at a position of the screen."""
         return self._folder / f"{position // _PER_FOLDER:05d}" / f"{position:08d}.json"
 
+    def cells_path(self, position: int) -> Path:
+        """Place of the table of the field's cells."""
+        return self.path(position).with_suffix(".parquet")
+
     def load(self, position: int, mark: str) -> FieldPart | None:
         """Return a part that is whole and has this fingerprint, or None."""
         path = self.path(position)
@@ -61,7 +82,7 @@ class Parts:
             if found["fingerprint"] != mark:
                 return None
             odds, logits = (np.array(found[name], np.float64) for name in ("log_odds", "logits"))
-            part = FieldPart(odds, logits, bool(found["is_unlike"]))
+            part = FieldPart(odds, logits, bool(found["is_unlike"]), _cells(found["cells"]))
         except (BagscopeError, KeyError, TypeError, ValueError):
             return None  # a part that was damaged is made again
         return part if np.isfinite(part.log_odds).all() and np.isfinite(part.logits).all() else None
@@ -73,6 +94,14 @@ class Parts:
             "log_odds": part.log_odds.tolist(),
             "logits": part.logits.tolist(),
             "is_unlike": part.is_unlike,
+            "cells": None if part.cells is None else asdict(part.cells),
         }
         # Two waits for the disk took longer than a small field; a part that was cut is no JSON and made again.
         write_json(self.path(position), values, durable=False)
+
+
+def _cells(found: Any) -> CellPart | None:
+    if found is None:
+        return None
+    texts = [str(found[name]) for name in ("digest", "mask_file", "map_file")]
+    return CellPart(int(found["count"]), tuple(map(int, found["called"])), *texts)

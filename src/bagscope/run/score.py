@@ -13,6 +13,7 @@ from bagscope.errors import SEVERITIES
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
 from bagscope.run import unlike
+from bagscope.run.cells import MAPS, MASKS, CellStage
 from bagscope.run.check import CheckReport, check
 from bagscope.run.compute import device_of, memory_kept, threads
 from bagscope.run.events import Events
@@ -26,7 +27,7 @@ from bagscope.tables.table import Screen
 from bagscope.tasks import TASKS
 from bagscope.tasks.card import ModelCard
 
-OURS = (*TABLES, FAILURES, RUN, PARTS)
+OURS = (*TABLES, FAILURES, RUN, PARTS, MASKS, MAPS)
 
 
 def score(
@@ -54,7 +55,10 @@ def score(
         screen = cast(Screen, report.screen)
         source, misfits = make_source(screen, report.headers, job.images, judge.card.channels, worker, 0)
         failed = [*of_check(screen, report.problems), *misfits]
-        judged = judge_fields(judge, source, Parts(out / PARTS), job, events, failed)
+        cells = CellStage(job.cells, judge.card, screen, out)
+        for problem in cells.warnings:
+            events.warn(str(problem))
+        judged = judge_fields(judge, source, Parts(out / PARTS), job, events, failed, cells=cells)
         said = [problem for problem in report.problems if problem.severity == "warn"]
         late = unlike.after_scoring(judged.unlike, len(judged.parts), str(screen.path or ""))
         for problem in late:

@@ -13,10 +13,12 @@ import pandas as pd
 
 from bagscope.errors import ModelError
 from bagscope.files.writer import write_atomic, write_json
+from bagscope.run.cell_tables import CELLS, NAMES, cell_columns, names_table, with_shares, write_cells
 from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, failure_table
 from bagscope.run.judge import JudgedFields
 from bagscope.run.origin import origin
+from bagscope.run.parts import PARTS, Parts
 from bagscope.settings.jobs import ReadJob
 from bagscope.tables.calls import CallRule
 from bagscope.tables.frames import csv_bytes, read_csv, read_parquet, table_files
@@ -26,7 +28,7 @@ from bagscope.tasks.card import ModelCard
 
 RUN = "run.json"
 LEVELS = ("images", "wells", "treatments")
-TABLES = tuple(f"{level}.{kind}" for level in LEVELS for kind in ("parquet", "csv"))
+TABLES = (*(f"{level}.{kind}" for level in LEVELS for kind in ("parquet", "csv")), *CELLS, NAMES)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Scores:
     wells: pd.DataFrame
     treatments: pd.DataFrame
     failures: pd.DataFrame
+
+    @property
+    def cells(self) -> pd.DataFrame | None:
+        """One row per cell, read from the folder; None when cells were not judged."""
+        path = self.folder / CELLS[0]
+        return read_parquet(path) if path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ def scored_fields(screen: Screen, card: ModelCard, judged: JudgedFields) -> pd.D
     for position, side in judged.known.items():
         split[position] = side
     frame["split"] = split
+    columns |= cell_columns(screen, card.classes, judged.parts)
     return pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
 
 
@@ -78,7 +87,7 @@ def levels_of(fields: pd.DataFrame, card: ModelCard, job: ReadJob) -> Levels:
             threshold=job.calls.threshold if "threshold" in given else rule.threshold,
             confidence=job.calls.confidence if "confidence" in given else rule.confidence,
         )
-    return aggregate(
+    levels = aggregate(
         fields,
         card.classes,
         several=card.several_labels,
@@ -86,6 +95,7 @@ def levels_of(fields: pd.DataFrame, card: ModelCard, job: ReadJob) -> Levels:
         rule=rule,
         seed=job.seed,
     )
+    return with_shares(levels, card.classes)
 
 
 def write_scores(
@@ -110,10 +120,13 @@ def write_levels(
     files = {FAILURES: csv_bytes(failures)}
     for level in LEVELS:
         files |= table_files(getattr(levels, level), level)
+    if {"mask_file", "map_file"} & set(levels.images.columns):
+        files[NAMES] = csv_bytes(names_table(levels.images, screen.image_columns[0]))
     if (folder / RUN).is_file() and all(_holds(folder / name, content) for name, content in files.items()):
         events.say(f"{folder} is finished already, and nothing has changed")
     else:
         (folder / RUN).unlink(missing_ok=True)
+        write_cells(folder, screen, judged.parts, Parts(folder / PARTS))
         for name, content in files.items():
             write_atomic(folder / name, content)
         write_json(folder / RUN, _provenance(screen, card, judged, how, len(failures)))

@@ -13,12 +13,14 @@ from bagscope.errors import SettingsError, nearest
 from bagscope.settings.sections import (
     AugmentSection,
     CallsSection,
+    CellsSection,
     ComputeSection,
     ImagesSection,
     NetworkSection,
     PoolingSection,
     ScaleSection,
     Section,
+    SelfTrainingSection,
     SplitSection,
     TableSection,
     TrainingSection,
@@ -30,6 +32,7 @@ class ReadJob(Section):
 
     table: TableSection = TableSection()
     images: ImagesSection = ImagesSection()
+    cells: CellsSection = CellsSection()
     calls: CallsSection = CallsSection()
     compute: ComputeSection = ComputeSection()
     seed: int = Field(0, ge=0, lt=2**63)
@@ -45,6 +48,7 @@ class ImagesJob(ReadJob):
     pooling: PoolingSection = PoolingSection()
     augment: AugmentSection = AugmentSection()
     training: TrainingSection = TrainingSection()
+    self_training: SelfTrainingSection = SelfTrainingSection()
 
 
 JOBS: dict[str, type[ReadJob]] = {"images": ImagesJob}
@@ -60,6 +64,10 @@ SHORT = {
     "split_by": "split.by",
     "folds": "split.folds",
     "validation": "split.validation",
+    "cells": "cells.source",
+    "cell_score": "cells.score",
+    "masks": "cells.masks",
+    "maps": "cells.maps",
     "device": "compute.device",
     "threads": "compute.threads",
 }

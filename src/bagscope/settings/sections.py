@@ -124,6 +124,28 @@ class TrainingSection(Section):
     save_every: Count = Field(20, description="steps between states that --resume can go on from")
 
 
+class CellsSection(Section):
+    """Whether and how single cells are found and judged."""
+
+    source: str = Field("none", description="none, own (own segments, or those of column mask) or a file image,y,x")
+    score: Literal["window", "map"] = Field("window", description="judge a cell by its window or by the class map")
+    nuclei: str = Field("auto", description="channel that shows nuclei; auto: the one whose name says so; or none")
+    masks: bool = Field(False, description="write the cells of every field as a label image")
+    maps: bool = Field(False, description="write every field's maps: which pixels speak for a class, and which class")
+
+
+class SelfTrainingSection(Section):
+    """A second training on single cells that the network is sure of; needs a channel that shows nuclei."""
+
+    steps: Annotated[int, Field(ge=0)] = Field(80, description="optimiser steps; 0 = no second training")
+    windows: Annotated[int, Field(ge=2)] = Field(96, description="windows of cells per step")
+    rate: Positive = Field(5e-4, description="highest learning rate of the one-cycle schedule")
+    sure: Share = Field(0.9, description="probability above which a cell is surely of a class")
+    rejected: Share = Field(0.1, description="probability below which it is surely not")
+    alone: Share = Field(0.5, description="share of windows in which other cells are blanked out")
+    jitter: float = Field(3, ge=0, description="sd of a window's shift, in rescaled pixels")
+
+
 class CallsSection(Section):
     """From scores to calls."""
 

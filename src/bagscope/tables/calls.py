@@ -82,6 +82,25 @@ def make_calls(
     return calls, confidence
 
 
+def cell_calls(mil: np.ndarray, classes: Sequence[str], threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Call single cells: the most probable class when it is present, else `none`.
+
+    Parameters
+    ----------
+    mil : (N, K) probabilities of the classes.
+    threshold : probability from which a class counts as present.
+
+    Returns
+    -------
+    calls : (N,) text. confidence : (N,) probability of the call; of `none`, that of no class.
+    """
+    best = mil.argmax(1) if len(mil) else np.zeros(0, int)
+    top = mil.max(1, initial=0)
+    present = top >= threshold
+    names = np.array([*classes, NONE], dtype=object)
+    return names[np.where(present, best, len(classes))], np.where(present, top, 1 - top)
+
+
 def _single(
     mil: np.ndarray, own: np.ndarray, none: float | None, classes: Sequence[str], rule: CallRule
 ) -> tuple[str, float]:

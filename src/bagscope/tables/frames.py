@@ -129,10 +129,14 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
 
     So parts of one table always fit together, also when a column is empty in one of them or a part has no rows.
     """
-    arrays = [_arrow(frame.iloc[:, at]) for at in range(frame.shape[1])]
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, names=[str(name) for name in frame.columns]), sink)
+    pq.write_table(_arrow_table(frame), sink)
     return sink.getvalue()
+
+
+def _arrow_table(frame: pd.DataFrame) -> pa.Table:
+    arrays = [_arrow(frame.iloc[:, at]) for at in range(frame.shape[1])]
+    return pa.Table.from_arrays(arrays, names=[str(name) for name in frame.columns])
 
 
 def _arrow(column: pd.Series) -> pa.Array:
@@ -151,6 +155,25 @@ def table_files(frame: pd.DataFrame, name: str) -> dict[str, bytes]:
     if len(frame) <= CSV_ROWS:
         files[f"{name}.csv"] = csv_bytes(frame)
     return files
+
+
+def write_parquet_of(frames: Iterable[pd.DataFrame], path: Path | str) -> None:
+    """Write many frames of equal columns as one parquet table, one after the other. The file is whole or absent."""
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    writer = None
+    try:
+        for frame in frames:
+            table = _arrow_table(frame)
+            writer = writer or pq.ParquetWriter(aside, table.schema)
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
+            aside.replace(path)
+    finally:
+        if writer is not None:
+            writer.close()
+        aside.unlink(missing_ok=True)
 
 
 def read_parquet(path: Path | str) -> pd.DataFrame:

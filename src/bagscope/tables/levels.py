@@ -10,13 +10,13 @@ import pandas as pd
 
 from bagscope.tables.calls import CallRule, make_calls
 from bagscope.tables.judged import Judged, judge, log_softmax
-from bagscope.tables.treatments import medians, number_keys, treatments_of
+from bagscope.tables.treatments import is_summed, medians, number_keys, treatments_of
 from bagscope.tables.wells import NO_WELL
 
 LOG_ODDS = "log_odds:"
 LOGIT = "logit:"
 _FIRST = ("plate", "well", "site", "row")
-_OF_A_FIELD = ("row", "site", "page", "z", "t", "mask", "well_written")
+_OF_A_FIELD = ("row", "site", "page", "z", "t", "mask", "mask_file", "map_file", "well_written")
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _wells(keys: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     alone = (keys["well"] == NO_WELL).to_numpy()
     site = np.where(alone, keys["site"].to_numpy(dtype=object), "")
     group, first = number_keys(list(zip(keys["plate"], keys["well"], site, strict=True)))
-    summed = [name for name in ("n_fields", "n_cells") if name in keys]
+    summed = [name for name in keys.columns if is_summed(name)]
     left = {"plate", "well", *_OF_A_FIELD, *summed}
     kept = [name for name in keys.columns if name not in left and not _is_image(name)]
     wells = keys.iloc[first][["plate", "well"]].reset_index(drop=True)
@@ -141,7 +141,8 @@ def _finish(
     interval: tuple[Judged, Judged] | None,
 ) -> pd.DataFrame:
     """Put the columns in order: keys, counts, classes, call, confidence, split."""
-    last = [name for name in ("n_wells", "n_fields", "n_cells", "split") if name in frame]
+    counts = [name for name in frame.columns if name.startswith("n_called:")]
+    last = [name for name in ("n_wells", "n_fields", "n_cells", *counts, "split") if name in frame]
     columns: dict[str, object] = {name: frame[name].to_numpy() for name in frame.columns if name not in last}
     columns |= {name: frame[name].to_numpy() for name in last if name != "split"}
     ends = interval or ()

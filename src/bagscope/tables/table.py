@@ -75,6 +75,11 @@ class Screen:
             return self.found[index]
         return tuple(self.root / self.rows[name].iloc[index] for name in self.image_columns)
 
+    def mask(self, index: int) -> Path | None:
+        """Return the file of a row's own segmentation, None when it has none."""
+        text = str(self.rows["mask"].iloc[index]) if "mask" in self.rows else ""
+        return self.root / text if text else None
+
     def take(self, positions: Sequence[int] | np.ndarray) -> Screen:
         """Return a screen of these rows alone (positions, or one True or False per row)."""
         chosen = np.asarray(positions)

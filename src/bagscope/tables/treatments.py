@@ -13,13 +13,18 @@ INTERVAL = (2.5, 97.5)
 _KEY = ["treatment", "concentration", "unit"]
 
 
+def is_summed(name: str) -> bool:
+    """Tell whether a column counts something, so that a well has the sum of its fields, a treatment of its wells."""
+    return name in ("n_fields", "n_cells") or name.startswith("n_called:")
+
+
 def treatments_of(wells: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     """Return the number of each well's treatment (-1: none is named) and their keys, sorted by name, unit and value."""
     named = (wells["treatment"] != "").to_numpy() if "treatment" in wells else np.zeros(len(wells), bool)
     if not named.any():
         empty = {"treatment": object, "concentration": np.float64, "unit": object, "n_wells": np.int64}
         frame = pd.DataFrame({name: np.array([], dtype=kind) for name, kind in empty.items()})
-        summed = {name: np.array([], np.int64) for name in ("n_fields", "n_cells") if name in wells}
+        summed = {name: np.array([], np.int64) for name in wells.columns if is_summed(name)}
         return np.full(len(wells), -1), frame.assign(**summed, split=np.array([], dtype=object))
     keys = wells.loc[named, _KEY].reset_index(drop=True)
     # NaN is equal to nothing, so a missing concentration takes part in the key as a text.
@@ -32,10 +37,9 @@ def treatments_of(wells: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     frame = frame.loc[order].reset_index(drop=True)
     scored = (wells["n_fields"] > 0).to_numpy() & named
     frame["n_wells"] = np.bincount(group[scored], minlength=len(frame)).astype(np.int64)
-    for name in ("n_fields", "n_cells"):
-        if name in wells:
-            sums = np.bincount(group[named], weights=wells.loc[named, name].to_numpy(np.float64), minlength=len(frame))
-            frame[name] = sums.astype(np.int64)
+    for name in filter(is_summed, wells.columns):
+        sums = np.bincount(group[named], weights=wells.loc[named, name].to_numpy(np.float64), minlength=len(frame))
+        frame[name] = sums.astype(np.int64)
     splits = wells["split"].to_numpy(dtype=object) if "split" in wells else np.full(len(wells), "", dtype=object)
     frame["split"] = [";".join(sorted({s for s in splits[group == at] if s})) for at in range(len(frame))]
     return group, frame

@@ -40,6 +40,22 @@ class CallCard(CardPart):
     confidence: Share
 
 
+class CellCard(CardPart):
+    """What a model knows of single cells.
+
+    nuclei : channel that shows them, "" for none. self_trained : cells have weights of their own.
+    background, foreground, coupling : see ops.seed_fit. blank_pixels : how many they rest on.
+    """
+
+    nuclei: str = ""
+    self_trained: bool = False
+    own_labels: tuple[int, ...] = ()
+    background: Annotated[float, Field(ge=0)]
+    foreground: Annotated[float, Field(ge=0)]
+    coupling: Annotated[float, Field(ge=0)]
+    blank_pixels: Annotated[int, Field(ge=0)]
+
+
 class ModelCard(CardPart):
     """A model folder's model.json."""
 
@@ -57,6 +73,7 @@ class ModelCard(CardPart):
     pixel_range: tuple[tuple[float, float], ...] = ()
     scale: ScaleCard
     calls: CallCard
+    cells: CellCard | None = None
     calibration: dict[str, Any]
     training: dict[str, Any]
     created: dict[str, Any]

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bagscope.feed.augment import Augmentation, draw
 from bagscope.feed.orders import chance
-from bagscope.nets.bagnet import BagNet
 from bagscope.ops import windows
 from bagscope.tasks.images.cell_windows import EDGE
 
@@ -52,12 +51,13 @@ def own_labels(probability: np.ndarray, sure: float, rejected: float) -> OwnLabe
 class CellCrops:
     """Windows of cells with room round them, and what the network said of each.
 
-    large : (N, C, 96, 96) rescaled and normalised. alone : the same with all other cells blanked out.
+    large : (N, C, 96, 96) rescaled and normalised. others : (N, 96, 96) bool, where other cells lie.
     targets : (N, K). Classes, and none, are drawn equally often.
+    share_alone : of the windows in which all other cells are blanked out.
     """
 
     large: Tensor
-    alone: Tensor
+    others: Tensor
     targets: np.ndarray
     ranges: Augmentation
     jitter: float
@@ -79,8 +79,10 @@ class CellCrops:
             at = int(pool[rng.integers(len(pool))])
             change = draw(rng, self.ranges, self.large.shape[1])
             shift = rng.normal(0, self.jitter, 2)
-            source = self.alone if rng.random() < self.share_alone else self.large
-            x = _window(source[at], change.scale, shift)
+            whole = self.large[at]
+            if rng.random() < self.share_alone:
+                whole = whole.masked_fill(self.others[at], 0)
+            x = _window(whole, change.scale, shift)
             gains = torch.tensor(change.gains, dtype=x.dtype, device=x.device)
             cut.append(windows.dihedral(x * gains[:, None, None], change.code))
             targets.append(self.targets[at])
@@ -99,7 +101,7 @@ def _window(large: Tensor, scale: float, shift: np.ndarray) -> Tensor:
 
 
 def train_on_own_labels(
-    net: BagNet,
+    net: nn.Module,
     crops: CellCrops,
     *,
     steps: int,
@@ -110,21 +112,24 @@ def train_on_own_labels(
 ) -> None:
     """Go on training a network on cells, each a bag of one: sum over classes of BCE(z, target).
 
-    Changes the network; the pooling and the last layer stay as they are.
+    Parameters
+    ----------
+    net : (S, C, 64, 64) to logits (S, K, 1, 1); it is changed, and left in evaluation mode.
+    progress : called after each step with steps done, all steps, and the loss.
     """
     device = next(net.parameters()).device
-    optimiser = torch.optim.Adam(net.body.parameters(), lr=rate, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam(net.parameters(), lr=rate, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps + 1)
-    net.body.train()
+    net.train()
     for step in range(steps):
         torch.manual_seed(int(np.random.SeedSequence([crops.seed, 8, step]).generate_state(1)[0]))
         x, targets = crops.step(step, size)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            logits = net.maps(x)[:, :, 0, 0]
+            logits = net(x)[:, :, 0, 0]
         loss = binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").sum(1).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         schedule.step()
         progress(step + 1, steps, loss.item())
-    net.body.eval()
+    net.eval()

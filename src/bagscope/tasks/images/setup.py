@@ -22,17 +22,26 @@ from bagscope.settings.sections import ScaleSection
 from bagscope.tables.labels import Vocabulary, targets
 from bagscope.tables.splits import TRAIN, VALIDATION
 from bagscope.tasks.card import CallCard, IntensityCard, ModelCard, ScaleCard
+from bagscope.tasks.images.cells import FieldView, Known, field_maps, find_cells
+from bagscope.tasks.images.nuclear import nuclear_channel
+from bagscope.tasks.images.own_cells import learn_cells
 from bagscope.tasks.images.scoring import element_centres, score_field
 from bagscope.tasks.images.task import ImagesTask, LabelledRows, build_network
 
 __all__ = [
+    "FieldView",
+    "Known",
     "Labelled",
     "Setup",
     "build_network",
     "element_centres",
+    "field_maps",
+    "find_cells",
+    "learn_cells",
     "least_px",
     "make_task",
     "measured_setup",
+    "nuclear_channel",
     "refuse_impossible",
     "score_field",
 ]
@@ -98,9 +107,11 @@ def measured_setup(job: ImagesJob, rows: Labelled) -> Setup:
 
     Raises
     ------
-    SettingsError : a diameter in micrometres without a pixel size, or one that cannot be estimated.
+    SettingsError : a diameter in micrometres without a pixel size, or one that cannot be estimated; no such nuclear
+        channel.
     ImageReadError : no row that trains can be read.
     """
+    nuclear_channel(job.cells.nuclei, rows.channels)  # refused now, not after the training
     training = np.flatnonzero(np.asarray(rows.parts) == TRAIN)
     measured = measure(rows.store.take(training), job.seed)
     scale = scale_of(job.scale, measured.blobs, rows.pixel_um)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,8 @@ def build_network(card: ModelCard) -> BagNet:
         cause = f"grid {card.grid}, the network has {body.grid.told()}"
         raise ModelError(cause, "The card was changed; train again.", code="bad_card")
     pooling = make_pooling(classes=len(card.classes), **_checked(PoolingSection, card.pooling, "pooling"))
-    return BagNet(body, pooling, len(card.classes), card.none_trained and not card.several_labels)
+    cells = copy.deepcopy(body) if card.cells and card.cells.self_trained else None
+    return BagNet(body, pooling, len(card.classes), card.none_trained and not card.several_labels, cells)
 
 
 def _checked(kind: type[Section], options: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -80,6 +82,7 @@ class ImagesTask:
     ):
         self.job, self.card, self.device = job, card, device
         self._validation = validation
+        self.blank_limits = measured.limits
         ranges = Augmentation(job.augment.dihedral, job.augment.gain, job.augment.scale)
         self._plan = CropPlan(
             crop=crop_edge(job.training.crop, card, train.store, validation),
