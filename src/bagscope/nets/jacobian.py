@@ -32,8 +32,8 @@ class _Rectified(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors
-        # In one pass over memory: the gradient where both it and the activation are positive.
-        return torch.where(torch.minimum(gradient, y) > 0, gradient, 0)
+        # The plain gradient of a rectification, rectified: the way with the fewest passes over memory.
+        return torch.ops.aten.threshold_backward(gradient, y, 0).clamp_(min=0)
 
 
 class RectifiedReLU(nn.Module):

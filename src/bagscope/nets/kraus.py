@@ -93,17 +93,18 @@ class KrausNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (S, C, H, W), float, background at 0, to logits (S, K, h, w).
 
-        When it neither trains nor keeps gradients, a normalisation is multiplied into the convolution before
-        it: the same maps up to rounding, with half the memory. Hooks on the trunk's layers are not called then.
+        When its weights get no gradients, a normalisation is multiplied into the convolution before it: the same
+        maps up to rounding, with half the memory. Hooks on the trunk's layers are not called then.
         """
-        if self.training or torch.is_grad_enabled():
+        grad = torch.is_grad_enabled()
+        if self.training or (grad and any(p.requires_grad for p in self.parameters())):
             return self.classifier(self.trunk(images))
         x = images
         for layer, following in pairwise([*self.trunk, self.classifier]):
             if isinstance(layer, nn.Conv2d):
                 x = _folded(layer, following, x)
             elif isinstance(layer, RectifiedReLU):
-                x = relu_(x)
+                x = layer(x) if grad else relu_(x)
             elif not isinstance(layer, nn.BatchNorm2d):
                 x = layer(x)
         return self.classifier(x)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 
-from bagscope.errors import ImageReadError
+from bagscope.errors import ImageReadError, SettingsError, nearest
 from bagscope.run import score as scoring
+from bagscope.run.cells import judged_cells
 from bagscope.run.compute import device_of
 from bagscope.run.events import SILENT, Events
 from bagscope.run.judge import Judge
@@ -27,6 +29,20 @@ from bagscope.tasks import TASKS
 from bagscope.tasks.card import ModelCard
 
 TILE = ComputeSection().tile
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The cells of one image.
+
+    labels : (H, W) number of the cell at each pixel, 0 outside.
+    classes : (H, W) 0 where no class is, k + 1 where class k is.
+    cells : one row per cell: `cell` is its number, then place, size, what the network says and the call.
+    """
+
+    labels: np.ndarray
+    classes: np.ndarray
+    cells: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,49 @@ class Prediction:
     class_maps: np.ndarray
     y: np.ndarray
     x: np.ndarray
+    _view: Any = field(repr=False, compare=False)
+    _kind: Any = field(repr=False, compare=False)
+
+    def jacobian(self, name: str) -> np.ndarray:
+        """Map how much each pixel speaks for a class: (H, W) float32, >= 0 (Kraus et al. 2016, equation 4).
+
+        Raises
+        ------
+        SettingsError : the model has no such class.
+        """
+        if name not in self.classes:
+            cause = f"the model has no class '{name}'{nearest(name, self.classes)}"
+            raise SettingsError(cause, f"Its classes: {', '.join(self.classes)}.", code="no_class")
+        return self._view.speaking[self.classes.index(name)]
+
+    def segment(
+        self,
+        *,
+        nuclei: str = "auto",
+        labels: np.ndarray | None = None,
+        centres: np.ndarray | None = None,
+        score: Literal["window", "map"] = "window",
+    ) -> Segments:
+        """Find the cells, or take those that are known, and judge each by itself.
+
+        Parameters
+        ----------
+        nuclei : channel that shows nuclei, "auto" (the one that the model learned with) or "none".
+        labels : (H, W) your own segmentation; its numbers are kept.
+        centres : (N, 2) rows and columns of cells that another program found; cell i gets the number i + 1.
+        score : by each cell's own window, or by the dense class map at its centre.
+
+        Raises
+        ------
+        BagscopeError : segments of another size, centres outside the image, no such channel, or a model that
+            knows nothing of cells.
+        """
+        if labels is not None and np.shape(labels) != self._view.shape:
+            cause = f"labels of shape {np.shape(labels)}, the image is {self._view.shape[0]}x{self._view.shape[1]}"
+            raise ImageReadError(cause, "Give the mask of this very image.", code="mask_size")
+        known = self._kind.Known(labels, centres)
+        found = self._kind.find_cells(self._view, nuclei, score, known)
+        return Segments(found.labels, found.classes, judged_cells(found, self._view.card).table)
 
 
 class Model:
@@ -122,6 +181,8 @@ class Model:
             class_maps=sigmoid(result.maps),
             y=y,
             x=x,
+            _view=task.FieldView(self.network, card, pixels, result.log_odds, self.device),
+            _kind=task,
         )
 
     def score(
