@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from bagscope.errors import SettingsError
 from bagscope.run.check import CheckReport, check
 from bagscope.run.model_card import load_card
 from bagscope.settings.jobs import ImagesJob, ReadJob, make_job
@@ -73,6 +74,45 @@ def score_table(
     judge = load(model, device=make_job(ReadJob, config, given).compute.device)
     scores = judge.score(table, out, config=config, resume=resume, overwrite=overwrite, events=console, **given)
     return scores, judge.classes
+
+
+def look_at(
+    model: Path,
+    table: Path | None,
+    out: Path,
+    row: int,
+    layer: str,
+    cell: str | None,
+    device: str | None,
+    threads: int | None,
+    console: Console,
+) -> dict[str, Any]:
+    """Draw filters or activations into a file; return what was drawn, for programs."""
+    from bagscope.report.layers import activations_figure, filters_figure, write_picture
+    from bagscope.run import look
+    from bagscope.run.compute import threads as with_threads
+    from bagscope.run.predict import load
+
+    found = load(model, device=device or "auto")
+    with with_threads(threads or 0):
+        if table is None:
+            filters = look.first_filters(found)
+            write_picture(out, filters_figure(filters, found.channels))
+            return {"picture": str(out), "filters": len(filters), "layers": list(look.layer_names(found))}
+        centre = None if cell is None else _centre(cell)
+        seen = look.activations_of_row(found, table, row, layer, centre, console)
+    where = seen.where + ("" if cell is None else f", cell at {cell}")
+    write_picture(out, activations_figure(seen.values, seen.seen, found.channels, f"{layer}, {where}"))
+    return {"picture": str(out), "layer": layer, "filters": len(seen.values), "size": list(seen.values.shape[1:])}
+
+
+def _centre(text: str) -> tuple[float, float]:
+    try:
+        y, x = (float(part) for part in text.split(","))
+    except ValueError:
+        cause = f"--cell {text}"
+        raise SettingsError(cause, "Write row and column: --cell 120,85.5", code="bad_cell") from None
+    return y, x
 
 
 def described(model: Path) -> tuple[list[str], dict[str, Any]]:

@@ -45,7 +45,7 @@ def dose_response_figure(series: Sequence[DoseSeries], response: str) -> bytes:
     for place, one in zip(axes, series, strict=False):
         _draw_series(place, one)
     axes[0].set_ylabel(response)
-    return _png(figure)
+    return png(figure)
 
 
 def plate_figure(
@@ -65,7 +65,7 @@ def plate_figure(
     for place, one in zip(axes[1:], series, strict=True):
         _draw_series(place, one)
         place.set_ylabel(response, fontsize=9)
-    return _png(figure)
+    return png(figure)
 
 
 def _draw_calls(place: Axes, wells: pd.DataFrame, letters: dict[str, str]) -> None:
@@ -128,7 +128,8 @@ def _draw_fit(place: Axes, fit: DoseResponse, doses: np.ndarray) -> None:
         place.axvspan(fit.low, fit.high, color=LINE, alpha=0.12, lw=0)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110, metadata={"Software": ""})
     return stream.getvalue()

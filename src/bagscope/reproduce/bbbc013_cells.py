@@ -80,7 +80,7 @@ def share_fits(wells: pd.DataFrame) -> dict[str, DoseResponse]:
 
 def fit_values(name: str, fits: Mapping[str, DoseResponse]) -> dict[str, float]:
     """EC50 of each compound with the ends of its interval, as measures."""
-    values = {}
+    values: dict[str, float] = {}
     for compound, fit in fits.items():
         if fit.fitted:
             ends = ((name, fit.ec50), (f"{name}_low", fit.low), (f"{name}_high", fit.high))
@@ -123,9 +123,7 @@ def joined(scores: Scores, reference: Reference) -> pd.DataFrame:
     -------
     Rows of the reference with `mil_positive`, `mil_negative` (NaN where no cell is).
     """
-    cells = scores.cells
-    assert cells is not None
-    said = cells.set_index(["well", "cell"])[[f"mil_probability:{name}" for name in (POSITIVE, NEGATIVE)]]
+    said = scores.cells.set_index(["well", "cell"])[[f"mil_probability:{name}" for name in (POSITIVE, NEGATIVE)]]
     said.columns = ["mil_positive", "mil_negative"]
     parts = []
     for well, file in zip(scores.images["well"], scores.images["mask_file"], strict=True):
@@ -168,7 +166,7 @@ def region_measures(model: Model, scores: Scores, screen: Screen) -> dict[str, f
 
     `region_iou_map_only`: of the Jacobian maps above the limit learned on blank pixels, without grey values.
     """
-    assert model.card.cells is not None
+    limit = model.card.cells.foreground if model.card.cells else 0.0
     segmented, mapped = [], []
     for at, file in enumerate(scores.images["mask_file"]):
         pixels = pixels_of(screen, at)
@@ -177,7 +175,7 @@ def region_measures(model: Model, scores: Scores, screen: Screen) -> dict[str, f
         segmented.append(iou(mask_labels(scores.folder / file) > 0, target))
         predicted = model.predict(stacked)
         speaking = sum(predicted.jacobian(name) for name in model.classes)
-        mapped.append(iou(np.asarray(speaking > model.card.cells.foreground), target))
+        mapped.append(iou(np.asarray(speaking > limit), target))
     return {"region_iou": float(np.mean(segmented)), "region_iou_map_only": float(np.mean(mapped))}
 
 

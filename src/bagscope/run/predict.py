@@ -185,6 +185,29 @@ class Model:
             _kind=task,
         )
 
+    def filters(self) -> np.ndarray:
+        """Weights of the first convolution, (filters, C, k, k)."""
+        from bagscope.run.look import first_filters
+
+        return first_filters(self)
+
+    def activations(self, pixels: np.ndarray, layer: str, cell: tuple[float, float] | None = None) -> np.ndarray:
+        """What a layer gives for an image, or for one cell of it: (filters, h, w), >= 0.
+
+        Parameters
+        ----------
+        pixels : (C, H, W) grey values, channels as `channels`.
+        layer : conv1, conv2, ...
+        cell : row and column of the cell's centre in the image's own pixels; None: the whole image.
+
+        Raises
+        ------
+        SettingsError : no such layer. BagscopeError : a cell outside the image.
+        """
+        from bagscope.run.look import activations
+
+        return activations(self, np.asarray(pixels), layer, cell).values
+
     def score(
         self,
         screen: Screen | Path | str,

@@ -42,10 +42,10 @@ class Scores:
     failures: pd.DataFrame
 
     @property
-    def cells(self) -> pd.DataFrame | None:
-        """One row per cell, read from the folder; None when cells were not judged."""
+    def cells(self) -> pd.DataFrame:
+        """One row per cell, read from the folder; empty when cells were not judged."""
         path = self.folder / CELLS[0]
-        return read_parquet(path) if path.is_file() else None
+        return read_parquet(path) if path.is_file() else pd.DataFrame()
 
 
 @dataclass(frozen=True)

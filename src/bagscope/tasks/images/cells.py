@@ -97,6 +97,16 @@ class FieldView:
         """Logits every 8 rescaled pixels, (K, h, w)."""
         return dense_field(self.net, self.prepared)
 
+    def windows(self, centres: np.ndarray) -> Tensor:
+        """Cut the windows of cells, (N, C, 64, 64).
+
+        Raises
+        ------
+        BagscopeError : a centre outside the image.
+        """
+        refuse_outside(centres, self.shape)
+        return cut_windows(self.prepared, centres, self.scale)
+
     @property
     def cell_px(self) -> float | None:
         """Diameter of a cell in the field's own pixels; None when the model does not know it."""
@@ -243,8 +253,7 @@ def judged(view: FieldView, table: RegionTable, score: str) -> np.ndarray:
         if not len(centres):
             return np.zeros((0, len(view.card.classes)))
         return view.class_logits(centres[:, 0], centres[:, 1]).T.double().cpu().numpy()
-    cut = cut_windows(view.prepared, centres, view.scale)
-    return judge_windows(view.net.cell_maps, cut, len(view.card.classes))
+    return judge_windows(view.net.cell_maps, view.windows(centres), len(view.card.classes))
 
 
 def class_mask(view: FieldView, odds: np.ndarray) -> np.ndarray:
