@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.gpu import gpu
+from benchmarks.maps import cells, maps, propagation
 from benchmarks.memory import peak_memory_gb, scoring_memory_growth
 from benchmarks.rows import Row
 from benchmarks.scoring import scoring_share
@@ -32,5 +33,8 @@ MEASURES = {
     "scoring_share": Measure(scoring_share, ("scoring_share", "scoring_megapixels_per_second")),
     "scoring_memory_growth": Measure(scoring_memory_growth, ("scoring_memory_growth",)),
     "help_seconds_over_python": Measure(help_seconds_over_python, ("help_seconds_over_python",)),
+    "maps": Measure(maps, ("map_over_forward", "maps_over_captum")),
+    "propagation": Measure(propagation, ("propagation_over_forward",)),
+    "cells": Measure(cells, ("cells_over_field",)),
     "gpu": Measure(gpu, ("gpu_images_per_second", "gpu_memory_gb", "gpu_step_share")),
 }

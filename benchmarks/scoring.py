@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from bagscope.files.worker import DecodingWorker
+from bagscope.run.cells import CellStage
 from bagscope.run.check import check
 from bagscope.run.compute import memory_kept
 from bagscope.run.events import SILENT
@@ -41,7 +42,9 @@ def scoring_share(size: Size, scratch: Path) -> list[Row]:
 
         def score() -> None:
             parts = Parts(scratch / f"parts{len(runs)}")
-            runs.append(judge_fields(Judge(network, card, cpu), source, parts, job, SILENT).megapixels)
+            cells = CellStage(job.cells, card, report.screen, scratch)
+            judged = judge_fields(Judge(network, card, cpu), source, parts, job, SILENT, cells=cells)
+            runs.append(judged.megapixels)
 
         with torch.inference_mode():
             fields = len(source.positions) * arithmetic(lambda: network.maps(torch.zeros(1, len(CHANNELS), edge, edge)))

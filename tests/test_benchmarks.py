@@ -34,6 +34,10 @@ ALWAYS = {
     ("scoring_megapixels_per_second", ""),
     ("scoring_memory_growth", ""),
     ("help_seconds_over_python", ""),
+    ("map_over_forward", ""),
+    ("maps_over_captum", "13"),
+    ("propagation_over_forward", "512"),
+    ("cells_over_field", "194"),
 }
 SOMETIMES = {("peak_memory_gb", "bbbc013")} | {
     (f"gpu_{what}", kind) for what in ("images_per_second", "memory_gb", "step_share") for kind in ("fp32", "bf16")

@@ -16,6 +16,7 @@ from bagscope.files.writer import write_atomic
 from bagscope.importers import import_screen, write_screen
 from bagscope.ops.doseresponse import fit_dose_response
 from bagscope.report.figures import DoseSeries, plate_figure
+from bagscope.reproduce.demo_cells import cells_judged
 from bagscope.run.events import Events
 from bagscope.run.score_folder import Scores
 from bagscope.run.train import train
@@ -51,11 +52,16 @@ def run_demo(out: Path, seed: int, device: str | None, threads: int | None, over
         write_screen(screen, out / TABLE)
         events.say(f"Made {out / TABLE}; now learning from its 32 control wells, as bagscope train does")
         model = train(out / TABLE, out / MODEL, seed=seed, device=device, threads=threads, events=events)
-        scores = model.score(out / TABLE, out / SCORES, device=device, threads=threads, events=events)
+        scores = model.score(
+            out / TABLE, out / SCORES, cells="own", masks=True, device=device, threads=threads, events=events
+        )
         table = compared(truth, scores)
         write_atomic(out / PICTURE, _picture(table, scores, model.classes))
         write_atomic(out / COMPARED, csv_bytes(table))
     lines, values = judged(table, truth)
+    more, of_cells = cells_judged(out / PLATE, truth, scores)
+    lines += more
+    values |= of_cells
     seconds = time.monotonic() - began
     lines.append(f"Took {seconds:.0f} s. Truth beside calls: {out / COMPARED}")
     values |= {"failed": len(scores.failures), "seconds": round(seconds, 1)}

@@ -139,10 +139,11 @@ class SelfTrainingSection(Section):
 
     steps: Annotated[int, Field(ge=0)] = Field(80, description="optimiser steps; 0 = no second training")
     windows: Annotated[int, Field(ge=2)] = Field(96, description="windows of cells per step")
-    rate: Positive = Field(5e-4, description="highest learning rate of the one-cycle schedule")
+    rate: Positive = Field(1e-3, description="highest learning rate of the one-cycle schedule")
     sure: Share = Field(0.9, description="probability above which a cell is surely of a class")
     rejected: Share = Field(0.1, description="probability below which it is surely not")
     alone: Share = Field(0.5, description="share of windows in which other cells are blanked out")
+    mix: Share = Field(1, description="share of windows that are mixtures of two cells")
     jitter: float = Field(3, ge=0, description="sd of a window's shift, in rescaled pixels")
 
 

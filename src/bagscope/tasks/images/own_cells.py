@@ -160,6 +160,7 @@ def _own_windows(task: ImagesTask, net: BagNet, channel: str, section: SelfTrain
         section.jitter,
         section.alone,
         task.job.seed,
+        section.mix,
     )
 
 

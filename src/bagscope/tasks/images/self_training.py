@@ -54,6 +54,9 @@ class CellCrops:
     large : (N, C, 96, 96) rescaled and normalised. others : (N, 96, 96) bool, where other cells lie.
     targets : (N, K). Classes, and none, are drawn equally often.
     share_alone : of the windows in which all other cells are blanked out.
+    mix : share of windows that are mixtures of two cells in any proportion, and so are their targets: cells between
+        two classes are in no control, and without mixtures each network puts its boundary somewhere else.
+        Source: Zhang et al., mixup, ICLR 2018.
     """
 
     large: Tensor
@@ -63,6 +66,7 @@ class CellCrops:
     jitter: float
     share_alone: float
     seed: int
+    mix: float = 0.0
 
     def pools(self) -> list[np.ndarray]:
         """Positions of the cells of each class and of none; empty ones are left out."""
@@ -86,8 +90,13 @@ class CellCrops:
             gains = torch.tensor(change.gains, dtype=x.dtype, device=x.device)
             cut.append(windows.dihedral(x * gains[:, None, None], change.code))
             targets.append(self.targets[at])
-        x = torch.stack(cut).contiguous(memory_format=torch.channels_last)
-        return x, torch.from_numpy(np.stack(targets)).to(x.device)
+        x, wanted = torch.stack(cut), torch.from_numpy(np.stack(targets)).to(cut[0].device)
+        if self.mix:
+            own = np.where(rng.random(size) < self.mix, rng.random(size), 1.0).astype(np.float32)
+            share, partner = torch.from_numpy(own).to(x.device), torch.from_numpy(rng.permutation(size))
+            x = torch.lerp(x[partner], x, share[:, None, None, None])
+            wanted = torch.lerp(wanted[partner], wanted, share[:, None])
+        return x.contiguous(memory_format=torch.channels_last), wanted
 
 
 def _window(large: Tensor, scale: float, shift: np.ndarray) -> Tensor:
