@@ -27,6 +27,7 @@ _FORMATS: dict[str, Callable[[Path, Selection], Picture]] = {
     "bmp": BmpPicture,
 }
 _ANY = Selection()
+_FEW_LABELS = 10
 
 
 def read_header(path: Path | str, selection: Selection = _ANY) -> Header:
@@ -85,7 +86,7 @@ def read_labels(path: Path | str) -> np.ndarray:
     Raises
     ------
     ImageReadError : as `open_image`; also colour, several planes, fractions, or a lossy compression, which
-        makes numbers that nobody wrote.
+        makes numbers that nobody wrote: most labels are then single pixels.
     """
     path = Path(path)
 
@@ -99,9 +100,21 @@ def read_labels(path: Path | str) -> np.ndarray:
                 cause = f"{labels.dtype} pixels where label numbers are expected"
                 raise ImageReadError(cause, "Save the labels as whole numbers.", code="labels")
             whole = np.uint8 if labels.dtype.kind == "b" else labels.dtype.newbyteorder("=")
-            return np.ascontiguousarray(labels, whole)
+            labels = np.ascontiguousarray(labels, whole)
+            _refuse_specks(labels)
+            return labels
 
     return guarded(path, read)
+
+
+def _refuse_specks(labels: np.ndarray) -> None:
+    """Numbers most of which stand on one pixel alone come from a lossy file, or from grey values."""
+    pixels = np.unique(labels[labels > 0], return_counts=True)[1]
+    alone = int((pixels == 1).sum())
+    if len(pixels) >= _FEW_LABELS and alone > len(pixels) / 2:
+        cause = f"{alone} of {len(pixels)} labels are single pixels: a lossy mask, or no label image"
+        fix = "Save the labels as PNG or TIFF without resizing; centres of cells go into a table, --cells FILE.csv."
+        raise ImageReadError(cause, fix, code="lossy_labels")
 
 
 @contextmanager

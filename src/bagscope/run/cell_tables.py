@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,12 @@ def _shared(frame: pd.DataFrame, classes: Sequence[str], factors: Sequence[float
             columns |= new
         columns[column] = frame[column].to_numpy()
     return pd.DataFrame(columns)
+
+
+def cells_digest(parts: dict[int, FieldPart]) -> str:
+    """Stand for the rows of cells.parquet; "" when no cells were judged."""
+    told = [f"{at} {part.cells.digest}" for at, part in sorted(parts.items()) if part.cells and part.cells.digest]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest() if told else ""
 
 
 def write_cells(folder: Path, screen: Screen, parts: dict[int, FieldPart], files: Parts) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from skimage.measure import label as connected
 
 from bagscope.errors import BagscopeError, ImageReadError, ModelError, Problem, SettingsError
 from bagscope.files.names import field_name
@@ -48,6 +49,8 @@ class CellStage:
     screen : whose fields are scored.
     folder : of the scores.
 
+    in_pieces : masks so far in which a number stands on several separate pieces; each number is one cell.
+
     Raises
     ------
     SettingsError : masks without cells, a channel that there is not. ModelError : a model that knows nothing of cells.
@@ -57,6 +60,7 @@ class CellStage:
     def __init__(self, section: CellsSection, card: ModelCard, screen: Screen, folder: Path):
         self.section, self.card, self.screen, self.folder = section, card, screen, folder
         self.warnings: list[Problem] = []
+        self.in_pieces = 0
         self._centres: dict[int, np.ndarray] | None = None
         if not self.wanted:
             if section.masks:
@@ -89,7 +93,7 @@ class CellStage:
         mask = self._mask_path(position)
         centres = self._of_field(position)
         told = "" if centres is None else hashlib.sha256(centres.tobytes()).hexdigest()
-        return self.section.model_dump(exclude={"source"}), self.wanted, told, signature([mask]) if mask else ""
+        return self.section.model_dump(exclude={"source"}), self.wanted, told, _state(mask)
 
     def write(self, view: Any, position: int, parts: Parts, pixel_um: float | None) -> CellPart | None:
         """Find a field's cells and write what is wanted of them; None when nothing is.
@@ -151,6 +155,7 @@ class CellStage:
                 (there, wide), (high, broad) = labels.shape, view.shape
                 cause = f"the mask has {there}x{wide} pixels, the image {high}x{broad}"
                 raise ImageReadError(cause, "Give the mask of this very image.", code="mask_size", file=mask)
+            self.in_pieces += _in_pieces(labels)
             return self._kind.Known(labels=labels)
         return self._kind.Known(centres=self._of_field(position))
 
@@ -161,6 +166,18 @@ class CellStage:
         if self.section.source != OWN:
             return None
         return self.screen.mask(position)
+
+
+def _state(mask: Path | None) -> str:
+    """Stand for a mask's content; a mask that is not there is told when it is read."""
+    if mask is None:
+        return ""
+    return signature([mask]) if mask.is_file() else "absent"
+
+
+def _in_pieces(labels: np.ndarray) -> bool:
+    """Whether some number stands on several separate pieces."""
+    return int(connected(labels, background=0, connectivity=2).max()) > len(np.unique(labels[labels > 0]))
 
 
 def judged_cells(cells: Any, card: ModelCard) -> FoundCells:

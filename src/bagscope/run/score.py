@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from bagscope.errors import SEVERITIES
+from bagscope.errors import SEVERITIES, Problem
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
 from bagscope.run import unlike
@@ -59,6 +59,9 @@ def score(
         for problem in cells.warnings:
             events.warn(str(problem))
         judged = judge_fields(judge, source, Parts(out / PARTS), job, events, failed, cells=cells)
+        if cells.in_pieces:
+            cause = f"in {cells.in_pieces} masks a number stands on separate pieces; they count as one cell"
+            events.warn(str(Problem("warn", "pieces", cause, "Number them one by one if they are several.")))
         said = [problem for problem in report.problems if problem.severity == "warn"]
         late = unlike.after_scoring(judged.unlike, len(judged.parts), str(screen.path or ""))
         for problem in late:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from bagscope.errors import ModelError
-from bagscope.files.writer import write_atomic, write_json
-from bagscope.run.cell_tables import CELLS, NAMES, cell_columns, names_table, with_shares, write_cells
+from bagscope.files.writer import read_json, write_atomic, write_json
+from bagscope.run.cell_tables import CELLS, NAMES, cell_columns, cells_digest, names_table, with_shares, write_cells
 from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, failure_table
 from bagscope.run.judge import JudgedFields
@@ -27,6 +27,7 @@ from bagscope.tables.table import Screen
 from bagscope.tasks.card import ModelCard
 
 RUN = "run.json"
+LARGEST_RUN = 100_000_000
 LEVELS = ("images", "wells", "treatments")
 TABLES = (*(f"{level}.{kind}" for level in LEVELS for kind in ("parquet", "csv")), *CELLS, NAMES)
 
@@ -122,7 +123,8 @@ def write_levels(
         files |= table_files(getattr(levels, level), level)
     if {"mask_file", "map_file"} & set(levels.images.columns):
         files[NAMES] = csv_bytes(names_table(levels.images, screen.image_columns[0]))
-    if (folder / RUN).is_file() and all(_holds(folder / name, content) for name, content in files.items()):
+    same_cells = _told_of_cells(folder) == cells_digest(judged.parts)
+    if same_cells and all(_holds(folder / name, content) for name, content in files.items()):
         events.say(f"{folder} is finished already, and nothing has changed")
     else:
         (folder / RUN).unlink(missing_ok=True)
@@ -133,6 +135,14 @@ def write_levels(
     if len(failures):
         events.warn(f"{len(failures)} of {len(screen)} failed, see {folder / FAILURES}")
     return Scores(folder, levels.images, levels.wells, levels.treatments, failures)
+
+
+def _told_of_cells(folder: Path) -> str | None:
+    """Return the fingerprint of the cells that a finished folder holds, None when it is unfinished."""
+    if not (folder / RUN).is_file():
+        return None
+    found = read_json(folder / RUN, LARGEST_RUN)
+    return str(found.get("cells_sha256", "")) if isinstance(found, dict) else None
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -161,6 +171,7 @@ def _provenance(screen: Screen, card: ModelCard, judged: JudgedFields, how: Prov
         "model": {"weights_sha256": card.weights_sha256, "classes": list(card.classes), "task": card.task},
         "table": str(screen.path or ""),
         "table_sha256": hashlib.sha256(screen.path.read_bytes()).hexdigest() if screen.path else "",
+        "cells_sha256": cells_digest(judged.parts),
         "rows": len(screen),
         "scored": len(judged.parts),
         "failed": failed,

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bagscope.errors import Problem, TableError, shown
+from bagscope.errors import Problem, Severity, TableError, shown
 from bagscope.tables import values
 from bagscope.tables.cells import as_text, text_table
 from bagscope.tables.columns import CONCENTRATION, KNOWN, Columns, sort_columns
@@ -54,6 +54,7 @@ class Screen:
     channels : () for a single column `image`, else the channels' names.
     warnings : what was said while reading, rows without their files among it; nothing that was refused.
     found : per row the files as they were located on disk.
+    masks : per row the file of its own segmentation, as located; None where the table names none.
     delimiter : what stood between the cells, for messages.
     """
 
@@ -64,6 +65,7 @@ class Screen:
     channels: tuple[str, ...]
     warnings: tuple[Problem, ...] = ()
     found: tuple[tuple[Path, ...], ...] = ()
+    masks: tuple[Path | None, ...] = ()
     delimiter: str = ""
 
     def __len__(self) -> int:
@@ -77,15 +79,15 @@ class Screen:
 
     def mask(self, index: int) -> Path | None:
         """Return the file of a row's own segmentation, None when it has none."""
-        text = str(self.rows["mask"].iloc[index]) if "mask" in self.rows else ""
-        return self.root / text if text else None
+        return self.masks[index] if self.masks else None
 
     def take(self, positions: Sequence[int] | np.ndarray) -> Screen:
         """Return a screen of these rows alone (positions, or one True or False per row)."""
         chosen = np.asarray(positions)
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
         found = tuple(self.found[at] for at in chosen) if self.found else ()
-        return replace(self, rows=self.rows.iloc[chosen].reset_index(drop=True), found=found)
+        masks = tuple(self.masks[at] for at in chosen) if self.masks else ()
+        return replace(self, rows=self.rows.iloc[chosen].reset_index(drop=True), found=found, masks=masks)
 
 
 def read_screen(
@@ -206,7 +208,9 @@ def _screen(
     if label_level == "well":
         problems += label_conflicts(rows, file)
     located = tuple(tuple(spot.path for spot in files) for files in found)
-    return Screen(rows, path, folder.root, columns.images, columns.channels, (), located), problems
+    masks, more = _masks(rows, folder, file)
+    problems += more
+    return Screen(rows, path, folder.root, columns.images, columns.channels, (), located, masks), problems
 
 
 def _rows(
@@ -267,6 +271,22 @@ def _locate(
             fix = "Name one file per channel, or use a single column 'image'."
             problems.append(Problem("refuse", "channel_twice", cause, fix, file, lines[at]))
     return found, problems
+
+
+def _masks(rows: pd.DataFrame, folder: ImageFolder, file: str) -> tuple[tuple[Path | None, ...], list[Problem]]:
+    """Find the label images by the rules of images; a missing one costs the field its cells, not its score."""
+    problems: list[Problem] = []
+    found: list[Path | None] = []
+    for line, text in zip(rows["row"], rows["mask"], strict=True):
+        if not text.strip():
+            found.append(None)
+            continue
+        spot = folder.locate(text)
+        found.append(spot.path)
+        if spot.severity:
+            severity: Severity = "refuse" if spot.severity == "refuse" else "warn"
+            problems.append(Problem(severity, spot.code, spot.cause, spot.fix, file, int(line), "mask"))
+    return (tuple(found) if any(found) else ()), problems
 
 
 def _pictures(spots: tuple[Located, ...]) -> tuple[str, ...]:

@@ -79,5 +79,4 @@ def judge_windows(maps: Callable[[Tensor], Tensor], cut: Tensor, classes: int) -
     """
     if not len(cut):
         return np.zeros((0, classes))
-    parts = [maps(some)[:, :, 0, 0].double() for some in cut.split(WINDOWS_PER_PASS)]
-    return torch.cat(parts).cpu().numpy()
+    return torch.cat([maps(some)[:, :, 0, 0].double() for some in cut.split(WINDOWS_PER_PASS)]).cpu().numpy()

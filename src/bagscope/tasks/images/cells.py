@@ -16,7 +16,7 @@ from bagscope.ops import intensity, lattice, windows
 from bagscope.ops.regions import RegionTable, class_instances, region_table, seeded_regions
 from bagscope.ops.seed_fit import Sure, seed_fit
 from bagscope.tasks.card import CellCard, ModelCard
-from bagscope.tasks.images.cell_windows import cut_windows, judge_windows, refuse_outside
+from bagscope.tasks.images.cell_windows import WINDOWS_PER_PASS, cut_windows, judge_windows, refuse_outside
 from bagscope.tasks.images.field_maps import dense_field, read_dense, speaking_maps, to_image
 from bagscope.tasks.images.nuclear import AUTO, find_nuclei, nuclear_channel
 from bagscope.tasks.images.samples import to_device
@@ -253,7 +253,12 @@ def judged(view: FieldView, table: RegionTable, score: str) -> np.ndarray:
         if not len(centres):
             return np.zeros((0, len(view.card.classes)))
         return view.class_logits(centres[:, 0], centres[:, 1]).T.double().cpu().numpy()
-    return judge_windows(view.net.cell_maps, view.windows(centres), len(view.card.classes))
+    refuse_outside(centres, view.shape)
+    classes = len(view.card.classes)
+    found = [np.zeros((0, classes))]
+    for at in range(0, len(centres), WINDOWS_PER_PASS):  # ten thousand windows at once take half a gigabyte
+        found.append(judge_windows(view.net.cell_maps, view.windows(centres[at : at + WINDOWS_PER_PASS]), classes))
+    return np.concatenate(found)
 
 
 def class_mask(view: FieldView, odds: np.ndarray) -> np.ndarray:
