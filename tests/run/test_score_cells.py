@@ -195,6 +195,15 @@ def test_a_mask_that_cannot_be_used_costs_its_field_the_cells_alone(model, maske
     assert np.isnan(scores.images["share:ring"].iloc[3])
 
 
+@pytest.mark.parametrize("kind", ["size", "colour", "specks", "fractions", "absent"])
+def test_a_check_of_pixels_tells_of_a_mask_that_cannot_be_used(masked, kind):
+    damage(masked.parent / "mask3.tif", kind)
+    found = [problem for problem in bs.check(masked, pixels=True) if problem.column == "mask"]
+    assert [(problem.row, problem.severity) for problem in found] == [(5, "warn")]
+    assert found[0].cause
+    assert not [problem for problem in bs.check(masked.parent / "screen.csv") if problem.code == "mask_size"]
+
+
 def test_pieces_of_one_number_are_one_cell_and_are_told(model, masked, tmp_path):
     labels = np.zeros((72, 72), np.uint16)
     labels[2:20, 2:20] = labels[50:60, 50:60] = 4

@@ -16,6 +16,7 @@ from bagscope.files.reader import Header
 from bagscope.files.worker import DecodingWorker
 from bagscope.run import header_findings, pixel_findings
 from bagscope.run.inputs import fields_of
+from bagscope.run.mask_findings import mask_problems
 from bagscope.settings.sections import ImagesSection, TableSection
 from bagscope.tables import confounding
 from bagscope.tables.labels import label_conflicts, training_problems
@@ -126,7 +127,7 @@ def check(
     screen : a table's path, or a screen that was read before.
     table, images : how the table and the images are read.
     purpose : `train` also asks of labels, groups and splits what training needs.
-    pixels : decode every image: finds broken data, equal and empty pictures.
+    pixels : decode every image and mask: finds broken data, equal and empty pictures, masks of another size.
     minimum_px : smallest image that the network takes, in pixels of the images.
     split_by : column whose groups are not cut.
     max_missing : share of rows whose file may be missing; training refuses more.
@@ -156,6 +157,7 @@ def check(
         problems += pixel_findings.pixel_problems(found.rows, seen, file, training=purpose == "train")
         usable = _usable(found, headers, problems)
         twins = pixel_findings.equal_pixels(seen)
+        problems += mask_problems(found, {at: headers[at] for at in usable})
     else:
         twins = _equal_files(found, images, usable)
     problems += pixel_findings.twin_problems(found.rows, twins, file, refuse=purpose == "train")
