@@ -213,6 +213,7 @@ def test_maps_of_a_field_have_its_size_and_say_what_they_are(view):
         (("nuclei", "dapi"), "auto", ""),  # two of them: nobody knows which
         (("gfp", "rfp"), "auto", ""),
         (("mitochondria", "nucleolus"), "auto", ""),
+        (("mtdna", "pronuclei"), "auto", ""),
         (("gfp", "rfp"), "rfp", "rfp"),
         (("gfp", "dna"), "none", ""),
     ],
@@ -226,9 +227,13 @@ def test_an_unknown_nuclear_channel_is_refused_with_the_nearest():
         nuclear_channel("dappi", ("dapi", "gfp"))
 
 
-@pytest.mark.parametrize("larger", [1, 2, 3])
+@pytest.mark.parametrize("larger", [1 / 3, 1, 3])
 def test_nuclei_are_found_at_any_magnification(drawn, larger):
-    field = np.kron(drawn[0][0].astype(float), np.ones((larger, larger)))
+    grey = drawn[0][0][:159, :240].astype(float)
+    field = np.kron(grey, np.ones((3, 3))) if larger == 3 else grey
+    if larger < 1:
+        field = grey.reshape(53, 3, 80, 3).mean((1, 3))
     found = find_nuclei(field, 40.0 * larger)
     assert found.shape == field.shape
-    assert len(set(labels_at(found, drawn[1] * larger).tolist()) - {0}) == found.max() == 12
+    places = (drawn[1] + 0.5) * larger - 0.5
+    assert len(set(labels_at(found, places).tolist()) - {0}) == found.max() == 12
