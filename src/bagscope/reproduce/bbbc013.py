@@ -25,6 +25,7 @@ from bagscope.ops.metrics import z_prime
 from bagscope.report.figures import DoseSeries, dose_response_figure
 from bagscope.reproduce.bbbc013_cells import (
     Reference,
+    averaged_measures,
     cell_measures,
     classical_reference,
     contained,
@@ -46,7 +47,7 @@ QUICK_STEPS = 30
 SCORE = "probability:positive"
 MIL = "mil_probability:positive"
 PICTURE = "dose_response.png"
-CLASSICAL = "classical"
+CLASSICAL, TOGETHER = "classical", "mean_of_models"
 PATCH_PX = 64
 NOISE_FIELDS = 3
 _MINUTES_PER_RUN = 1.6  # two cores; only told, never relied on
@@ -67,7 +68,8 @@ holds the classical EC50, `ec50_share_dose_steps_off` how many twofold steps off
 judges cells where the classical pipeline's gate passes, by the larger probability and no abstention; `_dose_3_5` in
 the wells of the third to fifth dose; `_called` only cells of which a class has a probability of one half, whose share
 is `cell_called_share`. `region_iou` is the mean overlap of cell regions with the union of both channels' log-Otsu
-masks, `region_iou_map_only` that of the Jacobian maps above their limit on blank pixels.
+masks, `region_iou_map_only` that of the Jacobian maps above their limit on blank pixels. `mean_of_models` are the
+shares of each well averaged over all models that have not seen its row.
 
 Nothing was chosen on held-out wells, but for one thing that has to be said: mixtures of cells in the second training
 were tried because shares per dose of a first version scattered from seed to seed; how to mix was then chosen on
@@ -121,6 +123,9 @@ def reproduce(order: Order, events: Events) -> Path:
             runs[setting, seed] = ledger.find(setting, seed)
         done = {key: found for key, found in runs.items() if found is not None}
         write_atomic(order.out / PICTURE, _picture(ledger, done))
+        done[TOGETHER, 0] = averaged_measures(
+            [read_scores(ledger.place(*key) / "scores").wells for key in runs], reference
+        )
         done[CLASSICAL, 0] = reference_measures(reference)
         ledger.write(done, _text(order, len(seeds)))
     return order.out

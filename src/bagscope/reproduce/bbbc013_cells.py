@@ -6,7 +6,7 @@ a threshold on the ratio that was chosen on controls; see `bagscope.classical`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +102,21 @@ def cell_measures(model: Model, scores: Scores, screen: Screen, reference: Refer
     judged = joined(scores, reference)
     values |= agreement(judged, scores.wells.set_index("well")["dose_rank"].astype(float))
     return values | region_measures(model, scores, screen)
+
+
+def averaged_measures(scored: Sequence[pd.DataFrame], reference: Reference) -> dict[str, float]:
+    """Average the share of each well over models, and judge that.
+
+    Parameters
+    ----------
+    scored : wells tables, of models that have not seen these wells.
+    """
+    together = pd.concat(scored, ignore_index=True)
+    mean = together.groupby("well", as_index=False).agg({SHARE: "mean"})
+    wells = reference.wells.rename(columns={SHARE: f"{SHARE}:classical"}).merge(mean, on="well")
+    values = {"zprime_share": share_zprime(wells), "rms_share": rms_per_dose(wells)}
+    values |= fit_values("ec50_share", share_fits(wells))
+    return values | contained(values, reference_measures(reference))
 
 
 def rms_per_dose(wells: pd.DataFrame) -> float:
