@@ -37,14 +37,6 @@ def test_an_unknown_name_is_refused_with_the_nearest_and_all_that_are_known(shap
     assert "made_up_shapes" not in sys.modules
 
 
-def test_another_plug_in_may_be_added_or_replace_one(shapes):
-    shapes.add("path", "os.path:join")
-    shapes.add("circle", "os.path:basename")
-    assert shapes.names() == ["circle", "all", "path"]
-    assert shapes.load("path")("a", "b").endswith("b")
-    assert shapes.load("circle")("a/b") == "b"
-
-
 def test_a_registry_does_not_change_with_the_table_it_was_made_from():
     table = {"join": "os.path:join"}
     registry = Registry("word", table)

@@ -25,10 +25,6 @@ class Registry:
         """Return all known names, in the order of registration."""
         return list(self._places)
 
-    def add(self, name: str, place: str) -> None:
-        """Register another plug-in, or replace one."""
-        self._places[name] = place
-
     def load(self, name: str) -> Any:
         """Import and return what `name` stands for.
 

@@ -205,3 +205,12 @@ def test_later_weights_are_kept_while_their_look_is_within_one_standard_error_of
     assert fit(Watched(looks, 0.0), tmp_path / "c").kept_step == 3
     stopped = fit(Watched([2.0, 2.4, 2.6, 2.7, 1.0, 1.0], 0.5), tmp_path / "d", patience=2)
     assert (stopped.stopped_early, stopped.kept_step) == (True, 2)
+
+
+@pytest.mark.parametrize(("steps", "told"), [(3, 0), (4, 1), (6, 1)])
+def test_a_training_tells_once_after_its_first_steps_how_long_it_will_take(tmp_path, steps, told):
+    listener = toys.Listener()
+    fit(Line(), tmp_path, listener, steps=steps)
+    said = [text for text in listener.said if "s a step" in text]
+    assert len(said) == told
+    assert all(f"for the {steps} steps" in text for text in said)

@@ -245,8 +245,8 @@ def test_a_card_with_numbers_that_json_has_not_is_refused(model):
 
 def test_a_card_beyond_all_measure_is_refused_unread(model):
     with (model / "model.json").open("ab") as stream:
-        stream.truncate(30_000_000)
-    refused(model, "bytes, 20,000,000 are allowed")
+        stream.truncate(200_000_002)
+    refused(model, "bytes, 200,000,000 are allowed")
 
 
 def test_loading_leaves_chance_alone(model):

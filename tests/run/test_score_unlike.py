@@ -158,3 +158,20 @@ def test_the_model_decides_which_of_two_numbers_of_channels_is_right(model, tmp_
     scores = model.score(table, tmp_path / "scores", threads=1)
     assert scores.failures["row"].tolist() == [2]
     assert "channels x, y, z, the model has dna, gfp" in scores.failures["cause"][0]
+
+
+@pytest.mark.parametrize(("setting", "value"), [("images.z", "max"), ("images.gray", True), ("images.level", 0)])
+def test_other_planes_than_in_training_are_told(model, tmp_path, setting, value):
+    _, said = scored(model, fields(tmp_path), tmp_path / "scores", **{setting: value})
+    assert ("otherwise than in training" in said) == (f"{setting} was" in said) == (setting != "images.level")
+
+
+def test_padding_brings_images_of_another_pixel_size_to_what_the_network_takes(trained, tmp_path):
+    model = bs.load(trained, device="cpu")
+    scale = model.card.scale.model_copy(update={"pixel_um": 0.65})
+    model.card = model.card.model_copy(update={"scale": scale})
+    finer = fields(tmp_path, pixel_um=0.325)  # rescaled by half: 72 pixels become 36, the network takes 63
+    values, _ = scored(model, finer, tmp_path / "padded", **{"images.rescale": True, "images.pad": "reflect"})
+    assert np.isfinite(values).all()
+    plain, _ = scored(model, finer, tmp_path / "plain", **{"images.rescale": True})
+    assert np.isnan(plain).all()

@@ -243,3 +243,21 @@ def test_a_setting_of_several_types_says_all_it_could_be():
     cause = refused({"images.z": "top"}).cause
     assert "integer" in cause
     assert "'max' or 'mid'" in cause
+
+
+def test_all_wrong_values_are_named_at_once():
+    problem = refused({"training.steps": 0, "pooling.b": 2.0, "network.dropout_last": "x"})
+    for name in ("training.steps = 0", "pooling.b = 2.0", "network.dropout_last = 'x'"):
+        assert f"setting {name}: " in problem.cause
+    assert "training.steps, " in problem.fix or ", training.steps" in problem.fix
+
+
+@pytest.mark.parametrize("name", ["steps", "seed", "threads", "network.dropout_last", "cell_diameter"])
+@pytest.mark.parametrize("value", [True, False])
+def test_a_truth_value_is_no_number(name, value):
+    assert f"= {value}: " in refused({name: value}).cause
+
+
+def test_a_truth_value_is_one_where_it_is_asked_for():
+    assert chosen({"images.gray": True}).images.gray is True
+    assert chosen({"cells.masks": "true"}).cells.masks is True

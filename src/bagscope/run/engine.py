@@ -6,6 +6,7 @@ import logging
 import math
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ from bagscope.run import states
 from bagscope.run.events import Events
 from bagscope.settings.sections import TrainingSection
 from bagscope.tasks.task import Task
+
+# The first steps are slower than the others; a few more tell how long all will take.
+_WARM, _TIMED = 1, 3
 
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
@@ -129,6 +133,7 @@ class _Loop(lightning.LightningModule):
         self.folder, self.fingerprint, self.events = folder, fingerprint, events
         self.done = Progress()
         self.interrupted = False
+        self._first, self._warm_at = 0, 0.0
         self._terms: dict[str, float] = {}
         self._optimiser, self._schedule = self._make_optimiser()
         self._watch = list(task.feed("validation"))
@@ -173,6 +178,12 @@ class _Loop(lightning.LightningModule):
         if self._watch and (done.step % self.training_.check_every == 0 or done.step == self.training_.steps):
             row["validation_loss"] = self._look()
         done.history.append(row)
+        if done.step == self._first + _WARM:
+            self._warm_at = time.monotonic()
+        if done.step == self._first + _WARM + _TIMED:
+            each = (time.monotonic() - self._warm_at) / _TIMED
+            left = each * (self.training_.steps - done.step)
+            self.events.say(f"{each:.2g} s a step: about {max(1, round(left))} s for the {self.training_.steps} steps")
         self.events.progress("training", done.step, self.training_.steps, f"loss {row['loss']:.3f}")
         if done.step % self.training_.save_every == 0 or done.stopped_early:
             self.save()
@@ -221,6 +232,7 @@ class _Loop(lightning.LightningModule):
         if state is None:
             return
         self.done = Progress(**state["progress"])
+        self._first = self.done.step
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])

@@ -92,7 +92,9 @@ def judge_fields(
     """
     task, judged = TASKS.load(judge.card.task), JudgedFields(failures=list(before))
     factors = _factors(judge.card, source, job)
-    pad = None if job.images.pad == "none" else Pad(task.least_px(judge.card), job.images.pad)
+    # Of images with several pixel sizes, the coarsest have to be enlarged the least and set what all are given.
+    least = max((task.least_px(judge.card, factor) for factor in set(factors.tolist())), default=0)
+    pad = None if job.images.pad == "none" else Pad(least, job.images.pad)
     store = source.store.take(range(len(source.positions)), pad)
     known = {sign: part for part in (TRAIN, VALIDATION) for sign in judge.card.training.get("rows", {}).get(part, ())}
     total = len(source.positions)

@@ -34,6 +34,7 @@ def before_scoring(
     problems = _channels(card, screen, headers, images, file)
     if not images.rescale:
         problems += _pixel_sizes(card, headers, images.pixel_um, file, force)
+    problems += _reading(card, images, file)
     unknown = unknown_labels(screen.rows, card.classes)
     if unknown:
         counts = ", ".join(f"{name} ({count} rows)" for name, count in list(unknown.items())[:5])
@@ -88,6 +89,21 @@ def _pixel_sizes(
     fix = "Rescale with --set images.rescale=true, or go on as it is with --set table.force=true."
     severity: Severity = "refuse" if change > REFUSED_FROM and not force else "warn"
     return [Problem(severity, "pixel_size", cause, fix, file)]
+
+
+def _reading(card: ModelCard, images: ImagesSection, file: str) -> list[Problem]:
+    """Say where the settings take other planes of a file than those of the training did."""
+    if card.reading is None:
+        return []
+    then = card.reading.model_dump()
+    other = [f"images.{name} was {old}, is {getattr(images, name)}" for name, old in then.items()
+             if getattr(images, name) != old]  # fmt: skip
+    if not other:
+        return []
+    fix = "Read them as in training, with --set, unless the files themselves differ."
+    return [
+        Problem("warn", "other_planes", f"images are read otherwise than in training: {'; '.join(other)}", fix, file)
+    ]
 
 
 def is_unlike(card: ModelCard, pixels: np.ndarray) -> bool:

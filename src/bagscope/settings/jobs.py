@@ -98,14 +98,17 @@ def make_job(kind: type[ReadJob], config: Path | None = None, choices: Mapping[s
 
 
 def _refused(error: ValidationError, tree: Mapping[str, Any]) -> SettingsError:
-    section, *key = map(str, error.errors()[0]["loc"][:2])
-    where = ".".join([section, *key])
-    value = tree[section][key[0]] if key else tree[section]
-    # A setting with several types has one message for each.
-    own = [e for e in error.errors() if list(map(str, e["loc"][:2])) == [section, *key]]
-    said = [e["msg"].removeprefix("Value error, ") for e in own]
-    cause = f"setting {where} = {value!r}: {'; or: '.join(said)}"
-    return SettingsError(cause, f"See the settings page of the docs for {where}.", code="bad_setting")
+    """Name every setting that is wrong; one that may be of several types has one message for each."""
+    messages: dict[tuple[str, ...], list[str]] = {}
+    for one in error.errors():
+        place = tuple(map(str, one["loc"][:2]))
+        messages.setdefault(place, []).append(one["msg"].removeprefix("Value error, "))
+    causes = []
+    for place, said in messages.items():
+        value = tree[place[0]][place[1]] if len(place) > 1 else tree[place[0]]
+        causes.append(f"setting {'.'.join(place)} = {value!r}: {'; or: '.join(said)}")
+    names = ", ".join(".".join(place) for place in messages)
+    return SettingsError(" · ".join(causes), f"See the settings page of the docs for {names}.", code="bad_setting")
 
 
 def parse_set(items: Sequence[str]) -> dict[str, Any]:

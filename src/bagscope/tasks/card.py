@@ -33,6 +33,16 @@ class ScaleCard(CardPart):
     pixel_um: float | None = None
 
 
+class ReadingCard(CardPart):
+    """Which pixels of a file were meant, as in the settings of images; rows of a table may say otherwise."""
+
+    page: int | None = None
+    z: int | Literal["max", "mid"] | None = None
+    t: int | None = None
+    level: int = 0
+    gray: bool = False
+
+
 class CallCard(CardPart):
     """Thresholds of the call rule."""
 
@@ -71,6 +81,7 @@ class ModelCard(CardPart):
     grid: dict[str, float]
     intensity: IntensityCard
     pixel_range: tuple[tuple[float, float], ...] = ()
+    reading: ReadingCard | None = None
     scale: ScaleCard
     calls: CallCard
     cells: CellCard | None = None

@@ -21,7 +21,7 @@ from bagscope.settings.jobs import ImagesJob
 from bagscope.settings.sections import ScaleSection
 from bagscope.tables.labels import Vocabulary, targets
 from bagscope.tables.splits import TRAIN, VALIDATION
-from bagscope.tasks.card import CallCard, IntensityCard, ModelCard, ScaleCard
+from bagscope.tasks.card import CallCard, IntensityCard, ModelCard, ReadingCard, ScaleCard
 from bagscope.tasks.images.cells import FieldView, Known, field_maps, find_cells
 from bagscope.tasks.images.nuclear import nuclear_channel
 from bagscope.tasks.images.own_cells import learn_cells
@@ -140,9 +140,14 @@ def make_task(job: ImagesJob, rows: Labelled, setup: Setup, device: torch.device
     return ImagesTask(job, card, train, part(VALIDATION), setup.measured, device)
 
 
-def least_px(card: ModelCard) -> int:
-    """Smallest side, in pixels of the image, of which a model's network makes an element."""
-    return _least_side(int(card.grid["smallest"]), card.scale.factor)
+def least_px(card: ModelCard, factor: float | None = None) -> int:
+    """Smallest side, in pixels of the image, of which a model's network makes an element.
+
+    Parameters
+    ----------
+    factor : rescaled over original pixels; default: the card's.
+    """
+    return _least_side(int(card.grid["smallest"]), card.scale.factor if factor is None else factor)
 
 
 def _least_side(smallest: int, factor: float) -> int:
@@ -209,6 +214,7 @@ def _card(
         grid=_grid(job, len(channels)).told(),
         intensity=IntensityCard(dark=learned.dark, background=learned.background, spread=learned.spread),
         pixel_range=setup.measured.ranges,
+        reading=ReadingCard(**{name: getattr(job.images, name) for name in ReadingCard.model_fields}),
         scale=setup.scale,
         calls=CallCard(threshold=job.calls.threshold, confidence=job.calls.confidence),
         calibration={"method": "none"},
