@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "run": _BELOW_RUN,
     "report": {"errors", "tables", "files", "ops"},
     "exports": {"errors", "tables", "files", "ops"},
-    "reproduce": _BELOW_FEED | {"synth", "importers", "classical", "nets", "run", "report.figures"},
+    "reproduce": _BELOW_FEED | {"synth", "importers", "classical", "nets", "run", "report.figures", "report.page"},
     "cli": {"errors", "settings", "run", "report", "exports", "importers", "synth", "reproduce"},
     "poolings": {"ops"},
     "__main__": {"cli"},

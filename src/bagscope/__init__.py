@@ -16,10 +16,11 @@ _PLACES = {
     "load": "bagscope.run.predict",
     "poolings": "",
     "read_screen": "bagscope.tables.table",
+    "report": "",
     "train": "bagscope.run.train",
 }
 
-__all__ = ["BagscopeError", "Model", "check", "import_screen", "load", "poolings", "read_screen", "train"]
+__all__ = ["BagscopeError", "Model", "check", "import_screen", "load", "poolings", "read_screen", "report", "train"]
 
 
 def __getattr__(name: str) -> Any:

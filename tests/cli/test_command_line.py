@@ -13,7 +13,7 @@ import bagscope
 import toys
 from bagscope.cli import app as command_line
 
-VERBS = ("demo", "import", "check", "train", "score", "info", "look", "reproduce")
+VERBS = ("demo", "import", "check", "train", "score", "report", "info", "look", "reproduce")
 WITH_CHANCE = {"demo", "train", "score"}
 
 

@@ -160,7 +160,7 @@ def score(
     if not quiet:
         result(plate_grids(scores.wells, classes))
     if not failed:
-        console.say(f"Next: open {out / 'wells.csv'}")
+        console.say(f"Next: bagscope report {out} -o report.html, or open {out / 'wells.csv'}")
     result(str(out))
     if json:
         calls = {str(name): int(count) for name, count in scores.wells["call"].value_counts().items()}

@@ -36,7 +36,7 @@ def demo(
         result(plate_grids(shown.scores.wells, shown.classes))
         for line in shown.lines:
             result(line)
-    result(str(shown.scores.folder / "wells.csv"))
+    result(str(out / "report.html"))
     if json:
         summary(shown.values)
 

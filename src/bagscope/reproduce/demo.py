@@ -16,6 +16,7 @@ from bagscope.files.writer import write_atomic
 from bagscope.importers import import_screen, write_screen
 from bagscope.ops.doseresponse import fit_dose_response
 from bagscope.report.figures import DoseSeries, plate_figure
+from bagscope.report.page import Beside, write_report
 from bagscope.reproduce.demo_cells import cells_judged
 from bagscope.run.events import Events
 from bagscope.run.score_folder import Scores
@@ -25,7 +26,7 @@ from bagscope.synth.truth import PlateTruth
 from bagscope.tables.frames import csv_bytes
 
 PLATE, TABLE, MODEL, SCORES, COMPARED = "plate", "screen.csv", "model", "scores", "truth_and_calls.csv"
-PICTURE = "plate.png"
+PICTURE, REPORT = "plate.png", "report.html"
 SCORE = "probability:positive"
 PATTERN = "{plate}_{well}_s{site}.ome.tif"
 # In between, both classes are there in numbers, and either call is right.
@@ -46,7 +47,7 @@ def run_demo(out: Path, seed: int, device: str | None, threads: int | None, over
     """Simulate, import, check, train, score, compare."""
     began = time.monotonic()
     events.say(f"A simulated plate goes into {out}: 96 wells, 2 channels; about 2 minutes on two cores.")
-    with claimed(out, (PLATE, TABLE, MODEL, SCORES, PICTURE, COMPARED), finished=COMPARED, overwrite=overwrite):
+    with claimed(out, (PLATE, TABLE, MODEL, SCORES, PICTURE, REPORT, COMPARED), finished=COMPARED, overwrite=overwrite):
         truth = simulate_plate(out / PLATE, seed, progress=lambda n, of: events.progress("drawing wells", n, of))
         screen = import_screen("pattern", out / PLATE / "images", out / PLATE / "platemap.csv", pattern=PATTERN)
         write_screen(screen, out / TABLE)
@@ -57,11 +58,18 @@ def run_demo(out: Path, seed: int, device: str | None, threads: int | None, over
         )
         table = compared(truth, scores)
         write_atomic(out / PICTURE, _picture(table, scores, model.classes))
+        lines, values = judged(table, truth)
+        more, of_cells = cells_judged(out / PLATE, truth, scores)
+        lines += more
+        values |= of_cells
+        events.say(f"Making a page of it: {out / REPORT}")
+        write_report(
+            scores.folder,
+            out / REPORT,
+            beside=_beside(table, lines),
+            progress=lambda done, of: events.progress("drawing", done, of),
+        )
         write_atomic(out / COMPARED, csv_bytes(table))
-    lines, values = judged(table, truth)
-    more, of_cells = cells_judged(out / PLATE, truth, scores)
-    lines += more
-    values |= of_cells
     seconds = time.monotonic() - began
     lines.append(f"Took {seconds:.0f} s. Truth beside calls: {out / COMPARED}")
     values |= {"failed": len(scores.failures), "seconds": round(seconds, 1)}
@@ -90,6 +98,17 @@ def compared(truth: PlateTruth, scores: Scores) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _beside(table: pd.DataFrame, lines: list[str]) -> Beside:
+    """Truth and calls of every well, side by side, as text."""
+    columns = ["well", "treatment", "concentration", "unit", "odd", "share_responding", SCORE, "call"]
+    rows = [
+        [f"{value:.3g}" if isinstance(value, float) and np.isfinite(value) else "" if value != value else str(value)
+         for value in row]
+        for row in table[columns].itertuples(index=False)
+    ]  # fmt: skip
+    return Beside("Truth beside calls", lines, [name.replace("_", " ") for name in columns], rows)
 
 
 def _picture(table: pd.DataFrame, scores: Scores, classes: tuple[str, ...]) -> bytes:

@@ -80,7 +80,7 @@ def cross_fit(rows: Rows, failures: Sequence[Failure], out: Path, run: Run) -> S
         together.failures += judged.failures
         together.unlike += judged.unlike
         together.megapixels += judged.megapixels
-    how = Provenance(job, (), time.monotonic() - began)
+    how = Provenance(job, (), time.monotonic() - began, out)
     labelled = np.flatnonzero((rows.screen.rows["label"] != "").to_numpy())
     return write_scores(folder, rows.screen.take(labelled), card, _among(together, labelled), how, run.events)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,11 +33,12 @@ WHOLE_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Judge:
-    """A network, what is known of it, and where it computes."""
+    """A network, what is known of it, where it computes, and the folder that it came from."""
 
     network: nn.Module
     card: ModelCard
     device: torch.device
+    folder: Path | None = None
 
 
 @dataclass

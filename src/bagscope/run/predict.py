@@ -242,7 +242,7 @@ class Model:
         BagscopeError : more rows fail than the settings allow; what was scored stays, for `resume`.
         """
         return scoring.score(
-            Judge(self.network, self.card, self.device),
+            Judge(self.network, self.card, self.device, self.folder),
             screen,
             out,
             config=config,

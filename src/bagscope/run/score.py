@@ -66,7 +66,7 @@ def score(
         late = unlike.after_scoring(judged.unlike, len(judged.parts), str(screen.path or ""))
         for problem in late:
             events.warn(str(problem))
-        provenance = Provenance(job, tuple(map(str, (*said, *late))), time.monotonic() - began)
+        provenance = Provenance(job, tuple(map(str, (*said, *late))), time.monotonic() - began, judge.folder)
         return write_scores(out, screen, judge.card, judged, provenance, events)
 
 
@@ -78,7 +78,7 @@ def _where_wanted(judge: Judge, job: ReadJob) -> Iterator[Judge]:
         return
     device = device_of(job.compute)
     try:
-        yield Judge(judge.network.to(device), judge.card, device)
+        yield Judge(judge.network.to(device), judge.card, device, judge.folder)
     finally:
         judge.network.to(judge.device)
 

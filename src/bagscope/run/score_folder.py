@@ -51,11 +51,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How scores came about: settings, what was warned of, and how long it took."""
+    """How scores came about: settings, what was warned of, how long it took, and by which model."""
 
     job: ReadJob
     warnings: tuple[str, ...]
     seconds: float
+    model: Path | None = None
 
 
 def scored_fields(screen: Screen, card: ModelCard, judged: JudgedFields) -> pd.DataFrame:
@@ -168,7 +169,12 @@ def _provenance(screen: Screen, card: ModelCard, judged: JudgedFields, how: Prov
     return {
         "format_version": 1,
         **origin(),
-        "model": {"weights_sha256": card.weights_sha256, "classes": list(card.classes), "task": card.task},
+        "model": {
+            "weights_sha256": card.weights_sha256,
+            "classes": list(card.classes),
+            "task": card.task,
+            "folder": str(how.model.absolute()) if how.model else "",
+        },
         "table": str(screen.path or ""),
         "table_sha256": hashlib.sha256(screen.path.read_bytes()).hexdigest() if screen.path else "",
         "cells_sha256": cells_digest(judged.parts),

@@ -1,0 +1,113 @@
+"""What a page is made of: a score folder, its model's card and history, and the images, as far as they are there."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bagscope.errors import BagscopeError, ModelError
+from bagscope.files.writer import read_json
+from bagscope.tables.frames import read_csv, read_parquet
+from bagscope.tables.table import Screen, make_screen, parse_screen
+
+RUN = "run.json"
+_LARGEST = 100_000_000
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A score folder as a page needs it; what is missing is None or empty, and said in `notes`.
+
+    screen : the table that was scored, rows as in `images`. card, history : of the model.
+    """
+
+    folder: Path
+    run: dict[str, Any]
+    classes: tuple[str, ...]
+    images: pd.DataFrame
+    wells: pd.DataFrame
+    treatments: pd.DataFrame
+    failures: pd.DataFrame
+    cells: pd.DataFrame
+    screen: Screen | None
+    card: dict[str, Any]
+    history: pd.DataFrame | None
+    model_folder: Path | None
+    notes: tuple[str, ...]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels, as the model has them; numbers when nobody knows."""
+        if self.card.get("channels"):
+            return tuple(map(str, self.card["channels"]))
+        return self.screen.channels if self.screen else ()
+
+
+def read_findings(folder: Path) -> Findings:
+    """Read a score folder and what it leads to.
+
+    Raises
+    ------
+    ModelError : no finished scores there.
+    """
+    if not (folder / RUN).is_file():
+        cause = "no finished scores there" if folder.is_dir() else "no such folder"
+        fix = "Give the folder that `bagscope score ... -o SCORES` made; unfinished: add --resume there."
+        raise ModelError(cause, fix, code="no_scores", file=folder)
+    run = read_json(folder / RUN, _LARGEST)
+    images, wells, treatments = (read_parquet(folder / f"{name}.parquet") for name in ("images", "wells", "treatments"))
+    cells = read_parquet(folder / "cells.parquet") if (folder / "cells.parquet").is_file() else pd.DataFrame()
+    notes: list[str] = []
+    screen = _screen(run, images, notes)
+    model, card, history = _model(run, notes)
+    failures = read_csv(folder / "failures.csv", numbers=["row"])
+    classes = tuple(map(str, run.get("model", {}).get("classes", ())))
+    return Findings(
+        folder, run, classes, images, wells, treatments, failures, cells, screen, card, history, model, tuple(notes)
+    )
+
+
+def _screen(run: dict[str, Any], images: pd.DataFrame, notes: list[str]) -> Screen | None:
+    """Find the images again: by the table that was scored, where it is unchanged, else by the rows themselves."""
+    path = Path(str(run.get("table", "")))
+    settings = run.get("settings", {}).get("table", {})
+    if not path.name or not path.is_file():
+        notes.append("The table that was scored is not there any more, so no image is shown.")
+        return None
+    if hashlib.sha256(path.read_bytes()).hexdigest() == run.get("table_sha256"):
+        screen, _ = parse_screen(
+            path,
+            root=settings.get("root") or None,
+            allow_outside=bool(settings.get("allow_outside")),
+            well_free_text=bool(settings.get("well_free_text")),
+        )
+        if screen is not None and screen.rows["row"].tolist() == images["row"].tolist():
+            return screen
+    notes.append("The table has changed since it was scored; images are looked for by the names in the scores.")
+    columns = [name for name in images.columns if name == "image" or name.startswith("image_")]
+    try:
+        screen, _ = make_screen(images[[*columns, "plate", "well", "site"]], settings.get("root") or path.parent)
+    except BagscopeError:
+        return None
+    return screen if len(screen) == len(images) else None
+
+
+def _model(run: dict[str, Any], notes: list[str]) -> tuple[Path | None, dict[str, Any], pd.DataFrame | None]:
+    told = str(run.get("model", {}).get("folder", ""))
+    folder = Path(told) if told else None
+    if folder is None or not (folder / "model.json").is_file():
+        notes.append("The model's folder is not there any more: its history, curves and card are left out.")
+        return None, {}, None
+    card = read_json(folder / "model.json", 2 * _LARGEST)
+    if not isinstance(card, dict) or card.get("weights_sha256") != run.get("model", {}).get("weights_sha256"):
+        notes.append(f"Another model lies in {folder} now: history, curves and card are left out.")
+        return None, {}, None
+    history = None
+    if (folder / "history.csv").is_file():
+        found = read_csv(folder / "history.csv", numbers=["step", "rate", "loss", "mil", "head", "validation_loss"])
+        history = found if {"step", "loss"} <= set(found.columns) else None
+    return folder, card, history

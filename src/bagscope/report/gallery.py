@@ -1,0 +1,142 @@
+"""Which pictures of a screen a page shows, and how large they may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bagscope.files.field import FieldFiles
+from bagscope.report.findings import Findings
+from bagscope.report.pictures import Look, cell_picture, contrast_of, field_of, field_picture, read_pixels
+
+# Bytes of all pictures of fields; base64 makes a third more of them. A plate of 96 wells gets 13 MB, and thousands of
+# wells 40 MB, in smaller pictures.
+BUDGET_SMALL, BUDGET_LARGE, SMALL_WELLS = 9_500_000, 29_000_000, 400
+# A picture of so many pixels a side takes about this many bytes with its outlines.
+_BYTES_PER_PIXEL = 0.42
+LARGEST_EDGE, SMALLEST_EDGE = 420, 64
+MOST_SITES = 4
+CELLS_PER_CLASS = 18
+_LOOKS = 24
+# Sharpness below this share of the screen's median is out of focus; so many saturated pixels are too many.
+DULL, SATURATED = 0.5, 0.02
+
+
+@dataclass
+class Gallery:
+    """Pictures by key: of fields (`f<row>`), their outlines (`o<row>`) and cells; flags by row; cells by class."""
+
+    pictures: dict[str, str]
+    flags: dict[int, list[str]]
+    cells: dict[str, list[dict[str, Any]]]
+    edge: int
+
+
+def make_gallery(findings: Findings, progress: Callable[[int, int], None]) -> Gallery:
+    """Read every field that is shown once, and draw it.
+
+    Parameters
+    ----------
+    progress : called with fields done and all fields.
+    """
+    shown = _shown(findings.images)
+    gallery = Gallery({}, {}, {name: [] for name in findings.classes}, edge_for(len(shown)))
+    if findings.screen is None or not len(shown):
+        return gallery
+    look = _look(findings, shown)
+    if look is None:
+        return gallery
+    wanted = _cells_to_show(findings)
+    focus: dict[int, float] = {}
+    for done, (position, field) in enumerate(_fields(findings, sorted({*shown, *wanted})), start=1):
+        pixels = read_pixels(field)
+        row = int(findings.images["row"].iloc[position])
+        if pixels is not None and pixels.shape[0] == len(look.hues):
+            if position in shown:
+                mask = _mask(findings, position)
+                drawn = field_picture(pixels, look, mask, gallery.edge)
+                gallery.pictures[f"f{row}"] = drawn.image
+                if drawn.outlines:
+                    gallery.pictures[f"o{row}"] = drawn.outlines
+                focus[row] = drawn.focus
+                if drawn.saturated > SATURATED:
+                    gallery.flags.setdefault(row, []).append(f"saturated ({drawn.saturated:.0%} of pixels)")
+            for number, cell in wanted.get(position, ()):
+                key = f"c{number}"
+                gallery.pictures[key] = cell_picture(pixels, look, cell["y"], cell["x"], _cell_edge(findings))
+                gallery.cells[cell["call"]].append({**cell, "picture": key, "row": row})
+        progress(done, len({*shown, *wanted}))
+    middle = float(np.median(list(focus.values()))) if focus else 0.0
+    for row, value in focus.items():
+        if value < DULL * middle:
+            gallery.flags.setdefault(row, []).append("out of focus or empty (little fine detail)")
+    return gallery
+
+
+def edge_for(pictures: int) -> int:
+    """Pixels a side that let so many pictures stay within their budget."""
+    budget = BUDGET_SMALL if pictures <= SMALL_WELLS else BUDGET_LARGE
+    edge = math.sqrt(budget / max(1, pictures) / _BYTES_PER_PIXEL)
+    return int(min(LARGEST_EDGE, max(SMALLEST_EDGE, edge)))
+
+
+def _shown(images: pd.DataFrame) -> list[int]:
+    """Positions of the first four scored fields of every well."""
+    scored = np.flatnonzero((images["n_fields"] > 0).to_numpy())
+    order = images.iloc[scored].groupby(["plate", "well"], sort=False).cumcount().to_numpy()
+    return scored[order < MOST_SITES].tolist()
+
+
+def _fields(findings: Findings, positions: list[int]) -> Iterator[tuple[int, FieldFiles]]:
+    screen = findings.screen
+    images = findings.run.get("settings", {}).get("images", {})
+    for position in positions:
+        if screen is not None:
+            row = {name: str(screen.rows[name].iloc[position]) for name in ("page", "z", "t") if name in screen.rows}
+            yield position, field_of(screen.files(position), screen.channels, row, images)
+
+
+def _look(findings: Findings, shown: list[int]) -> Look | None:
+    step = max(1, len(shown) // _LOOKS)
+    read = [pixels for _, field in _fields(findings, shown[::step]) if (pixels := read_pixels(field)) is not None]
+    if not read:
+        return None
+    channels = len(read[0])
+    names = findings.channels if len(findings.channels) == channels else [str(k) for k in range(channels)]
+    return contrast_of([pixels for pixels in read if len(pixels) == channels], names)
+
+
+def _mask(findings: Findings, position: int) -> Any:
+    name = str(findings.images["mask_file"].iloc[position]) if "mask_file" in findings.images else ""
+    path = findings.folder / name
+    return path if name and path.is_file() else None
+
+
+def _cells_to_show(findings: Findings) -> dict[int, list[tuple[int, dict[str, Any]]]]:
+    """Of each class the cells that are surest, from different wells: position of the field -> number and cell."""
+    cells = findings.cells
+    found: dict[int, list[tuple[int, dict[str, Any]]]] = {}
+    if not len(cells):
+        return found
+    place = {int(row): at for at, row in enumerate(findings.images["row"])}
+    number = 0
+    for name in findings.classes:
+        mine = cells[cells["call"] == name].sort_values("confidence", ascending=False, kind="stable")
+        # The surest cell of every well first, then the second of every well.
+        mine = mine.assign(turn=mine.groupby(["plate", "well"]).cumcount())
+        mine = mine.sort_values(["turn", "confidence"], ascending=[True, False], kind="stable").head(CELLS_PER_CLASS)
+        for one in mine.to_dict("records"):
+            told = {key: one[key] for key in ("plate", "well", "cell", "y", "x", "call", "confidence")}
+            found.setdefault(place[int(one["row"])], []).append((number, told))
+            number += 1
+    return found
+
+
+def _cell_edge(findings: Findings) -> int:
+    px = findings.card.get("scale", {}).get("cell_diameter_px") if findings.card else None
+    return int(1.6 * float(px)) if px else 64

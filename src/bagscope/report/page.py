@@ -1,0 +1,149 @@
+"""How a score folder becomes one page that opens anywhere, offline: plates, wells, hits, and why."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from bagscope.files.writer import write_atomic
+from bagscope.report import sections, why
+from bagscope.report.findings import Findings, read_findings
+from bagscope.report.gallery import make_gallery
+
+_FILES = "bagscope.report.page_files"
+SECTIONS = (
+    ("plates", "Plates"),
+    ("controls", "Controls"),
+    ("hits", "Treatments"),
+    ("classes", "Classes"),
+    ("quality", "Quality"),
+    ("model", "Model"),
+    ("origin", "Origin"),
+)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A table that stands beside the calls, such as a simulator's truth: title, sentences, columns, rows of text."""
+
+    title: str
+    lines: Sequence[str]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that another room made (PNG), such as a network's first filters."""
+
+    name: str
+    png: bytes
+
+
+def write_report(
+    scores: Path,
+    out: Path,
+    *,
+    beside: Beside | None = None,
+    pictures: Sequence[Picture] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Write the page of a score folder; it is whole or absent.
+
+    One file without any request to another place: style, script, data and pictures are in it, and nothing from a table,
+    a class name or a file name can become markup or script.
+
+    Parameters
+    ----------
+    scores : folder that `bagscope score` made.
+    beside : what stands beside the calls.
+    pictures : of the model, shown with it.
+    progress : called with fields read and all fields that are shown.
+
+    Raises
+    ------
+    ModelError : no finished scores there. FolderError : the page cannot be written.
+    """
+    findings = read_findings(Path(scores))
+    gallery = make_gallery(findings, progress)
+    style, script = (_text(name) for name in ("page.css", "page.js"))
+    page = (
+        _environment()
+        .from_string(_text("page.html"))
+        .render(
+            **_content(findings, gallery, beside, pictures),
+            style=style,
+            script=script,
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+        )
+    )
+    write_atomic(Path(out), page)
+    return Path(out)
+
+
+def _content(findings: Findings, gallery: Any, beside: Beside | None, pictures: Sequence[Picture]) -> dict[str, Any]:
+    wells, plates, legend = sections.plates(findings, gallery)
+    values = sections.value_columns(findings)
+    data = {
+        "wells": wells,
+        "ranges": sections.ranges(findings, values),
+        "pictures": gallery.pictures,
+        "first": sections.first_well(findings),
+    }
+    told = [(name, title) for name, title in SECTIONS]
+    if beside:
+        told.insert(5, ("truth", beside.title))
+    return {
+        "title": sections.title(findings),
+        "lead": sections.lead(findings),
+        "sections": told,
+        "warnings": [*findings.run.get("warnings", ()), *findings.notes],
+        "cards": sections.cards(findings),
+        "plates": plates,
+        "elsewhere": sections.without_place(findings),
+        "legend": legend,
+        "values": values,
+        **sections.controls(findings),
+        "hits": sections.hits(findings),
+        "spectra": why.spectra(findings, gallery),
+        "contrast": "its 1 % and 99.7 % quantiles",
+        **why.quality(findings, gallery),
+        "beside": beside,
+        "model": why.model(findings, [(one.name, _png(one.png)) for one in pictures]),
+        "origin": why.origin(findings),
+        "data": _json(data),
+    }
+
+
+def _environment() -> jinja2.Environment:
+    # Every value is escaped unless the template says that it is ours.
+    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _text(name: str) -> str:
+    return resources.files(_FILES).joinpath(name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _png(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+
+
+def _json(value: Any) -> str:
+    """JSON that no browser takes for markup, whatever names it holds."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for sign, spelled in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
+        text = text.replace(sign, spelled)
+    return text

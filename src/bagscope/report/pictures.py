@@ -1,0 +1,161 @@
+"""Pictures of fields and cells for a page: one contrast per channel, one colour per class, as many bytes as allowed."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+from skimage.segmentation import find_boundaries
+
+from bagscope.errors import BagscopeError, ImageReadError
+from bagscope.files.field import FieldFiles, read_field
+from bagscope.files.pictures import webp
+from bagscope.files.reader import Selection, open_image
+
+# Share of each channel's pixels that are drawn black and white.
+CONTRAST = (1.0, 99.7)
+# Hues of channels by what their names say, then in this order.
+_NAMED = {
+    "dna": (0.25, 0.45, 1.0), "dapi": (0.25, 0.45, 1.0), "hoechst": (0.25, 0.45, 1.0), "nuclei": (0.25, 0.45, 1.0),
+    "gfp": (0.1, 0.95, 0.25), "rfp": (1.0, 0.25, 0.2), "cy5": (1.0, 0.2, 0.9), "actin": (1.0, 0.55, 0.1),
+    "tubulin": (0.1, 0.95, 0.25),
+}  # fmt: skip
+_OTHERS = ((0.1, 0.95, 0.25), (1.0, 0.25, 0.8), (0.25, 0.45, 1.0), (1.0, 0.7, 0.1), (0.2, 0.9, 0.9), (1.0, 0.3, 0.2))
+# Wong, Nature Methods 8 (2011) 441; told apart without colour vision too. The first is for cells of no class.
+CLASS_COLOURS = ("#b0b0b0", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2", "#999999")
+_CELL_EDGE = 72
+
+
+@dataclass(frozen=True)
+class Look:
+    """How channels are drawn: hues (C, 3), and the grey values that are black and white, (C,)."""
+
+    hues: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class FieldPicture:
+    """A field as bytes: its channels in colour, outlines of its cells ("" without), and what was seen on the way.
+
+    focus : sharpness, high where edges are sharp. saturated : share of pixels at the top of the number type.
+    """
+
+    image: str
+    outlines: str
+    focus: float
+    saturated: float
+
+
+def hues(channels: Sequence[str]) -> np.ndarray:
+    """Colours of channels, (C, 3) in [0, 1]; a single one is grey."""
+    if len(channels) == 1:
+        return np.ones((1, 3))
+    left = list(_OTHERS)
+    found = []
+    for name in channels:
+        known = next((colour for key, colour in _NAMED.items() if key in name.lower()), None)
+        colour = known if known in left or (known and known not in found) else left[0]
+        left = [one for one in left if one != colour] or list(_OTHERS)
+        found.append(colour)
+    return np.array(found)
+
+
+def contrast_of(fields: Sequence[np.ndarray], channels: Sequence[str]) -> Look:
+    """One contrast for all fields: the 1 % and 99.7 % quantile of each channel over these fields."""
+    values = np.concatenate([field.reshape(len(field), -1)[:, ::17] for field in fields], axis=1)
+    low, high = np.percentile(values, CONTRAST, axis=1)
+    return Look(hues(channels), low, np.maximum(high, low + 1e-6))
+
+
+def composite(pixels: np.ndarray, look: Look) -> np.ndarray:
+    """Add the channels' colours up, (C, H, W) to (H, W, 3) uint8; the root makes dim structures visible."""
+    scaled = (pixels.astype(np.float32) - look.low[:, None, None]) / (look.high - look.low)[:, None, None]
+    grey = np.sqrt(np.clip(scaled, 0, 1))
+    return (255 * np.clip(np.tensordot(grey, look.hues, axes=(0, 0)), 0, 1)).astype(np.uint8)
+
+
+def read_pixels(field: FieldFiles) -> np.ndarray | None:
+    """Read a field; None when it cannot be read any more."""
+    try:
+        return read_field(field)
+    except (ImageReadError, OSError):
+        return None
+
+
+def field_of(
+    paths: Sequence[Path], channels: Sequence[str], row: Mapping[str, str], images: Mapping[str, object]
+) -> FieldFiles:
+    """Say which pixels of files a row of a table means, by what was set when it was scored."""
+
+    def chosen(name: str) -> object:
+        text = str(row.get(name, ""))
+        return (int(text) if text.isdigit() else text) if text else images.get(name)
+
+    wanted = {"page": chosen("page"), "z": chosen("z"), "t": chosen("t"), "level": images.get("level", 0)}
+    wanted |= {name: images[name] for name in ("gray", "alpha", "nan", "sparse_as_zero") if name in images}
+    names = tuple(channels) if len(paths) > 1 else ()
+    return FieldFiles(tuple(paths), names, Selection(**wanted))  # type: ignore[arg-type]
+
+
+def field_picture(pixels: np.ndarray, look: Look, mask: Path | None, edge: int) -> FieldPicture:
+    """Draw a field `edge` pixels wide at most, and the outlines of its cells in the colours of their classes."""
+    step = max(1, int(np.ceil(max(pixels.shape[1:]) / edge)))
+    small = _shrunk(pixels, step)
+    drawn = webp(composite(small, look), quality=62)
+    outlines = b""
+    if mask is not None:
+        try:
+            labels, classes = open_image(mask)
+        except (BagscopeError, OSError, ValueError):
+            labels = classes = np.zeros((0, 0), np.uint16)
+        if labels.shape == pixels.shape[1:]:
+            outlines = webp(_outlines(labels[::step, ::step], classes[::step, ::step]))
+    top = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else np.inf
+    return FieldPicture(uri(drawn), uri(outlines) if outlines else "", focus_of(pixels), float((pixels >= top).mean()))
+
+
+def focus_of(pixels: np.ndarray) -> float:
+    """How sharp a field is: fine detail as a share of all contrast, of its sharpest channel; 0 for a flat one."""
+    found = []
+    for plane in pixels:
+        grey = plane[::1, ::1].astype(np.float32)
+        smooth = ndimage.uniform_filter(grey, 3)
+        spread = float(smooth.std())
+        found.append(float(ndimage.laplace(smooth).std()) / spread if spread > 0 else 0.0)
+    return max(found)
+
+
+def cell_picture(pixels: np.ndarray, look: Look, y: float, x: float, edge: int) -> str:
+    """Cut a square round a cell, black beyond the image, and draw it 72 pixels wide."""
+    half = max(8, edge // 2)
+    padded = np.pad(pixels, ((0, 0), (half, half), (half, half)), mode="constant", constant_values=0)
+    top, left = round(y), round(x)
+    cut = padded[:, top : top + 2 * half, left : left + 2 * half]
+    step = max(1, round(2 * half / _CELL_EDGE))
+    return uri(webp(composite(_shrunk(cut, step), look), quality=60))
+
+
+def uri(content: bytes) -> str:
+    """Write bytes of a WebP picture so that a page can hold them."""
+    return "data:image/webp;base64," + base64.b64encode(content).decode("ascii")
+
+
+def _shrunk(pixels: np.ndarray, step: int) -> np.ndarray:
+    if step == 1:
+        return pixels
+    c, h, w = pixels.shape[0], pixels.shape[1] // step * step, pixels.shape[2] // step * step
+    whole = pixels[:, :h, :w].astype(np.float32)
+    return whole.reshape(c, h // step, step, w // step, step).mean((2, 4))
+
+
+def _outlines(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    edges = find_boundaries(labels, mode="inner")
+    table = np.array([[int(code[i : i + 2], 16) for i in (1, 3, 5)] for code in CLASS_COLOURS], np.uint8)
+    colour = table[np.where(classes > 0, 1 + (classes.astype(int) - 1) % (len(table) - 1), 0)]
+    return np.dstack([colour * edges[:, :, None], (255 * edges).astype(np.uint8)]).astype(np.uint8)
