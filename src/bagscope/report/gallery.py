@@ -23,8 +23,9 @@ LARGEST_EDGE, SMALLEST_EDGE = 420, 64
 MOST_SITES = 4
 CELLS_PER_CLASS = 18
 _LOOKS = 24
-# Sharpness below this share of the screen's median is out of focus; so many saturated pixels are too many.
-DULL, SATURATED = 0.5, 0.02
+# Below these shares of the screen's medians a field is out of focus, or holds nearly nothing; the last is the share of
+# saturated pixels from which on they are too many.
+DULL, FAINT, SATURATED = 0.5, 0.2, 0.02
 
 
 @dataclass
@@ -52,7 +53,7 @@ def make_gallery(findings: Findings, progress: Callable[[int, int], None]) -> Ga
     if look is None:
         return gallery
     wanted = _cells_to_show(findings)
-    focus: dict[int, float] = {}
+    seen: dict[int, tuple[float, float]] = {}
     for done, (position, field) in enumerate(_fields(findings, sorted({*shown, *wanted})), start=1):
         pixels = read_pixels(field)
         row = int(findings.images["row"].iloc[position])
@@ -63,7 +64,7 @@ def make_gallery(findings: Findings, progress: Callable[[int, int], None]) -> Ga
                 gallery.pictures[f"f{row}"] = drawn.image
                 if drawn.outlines:
                     gallery.pictures[f"o{row}"] = drawn.outlines
-                focus[row] = drawn.focus
+                seen[row] = drawn.focus, drawn.contrast
                 if drawn.saturated > SATURATED:
                     gallery.flags.setdefault(row, []).append(f"saturated ({drawn.saturated:.0%} of pixels)")
             for number, cell in wanted.get(position, ()):
@@ -71,11 +72,23 @@ def make_gallery(findings: Findings, progress: Callable[[int, int], None]) -> Ga
                 gallery.pictures[key] = cell_picture(pixels, look, cell["y"], cell["x"], _cell_edge(findings))
                 gallery.cells[cell["call"]].append({**cell, "picture": key, "row": row})
         progress(done, len({*shown, *wanted}))
-    middle = float(np.median(list(focus.values()))) if focus else 0.0
-    for row, value in focus.items():
-        if value < DULL * middle:
-            gallery.flags.setdefault(row, []).append("out of focus or empty (little fine detail)")
+    for row, flag in odd_fields(seen).items():
+        gallery.flags.setdefault(row, []).insert(0, flag)
     return gallery
+
+
+def odd_fields(seen: dict[int, tuple[float, float]]) -> dict[int, str]:
+    """Say which fields are nearly empty or out of focus beside all others: focus and contrast by row, to words."""
+    if not seen:
+        return {}
+    sharp, shapes = np.median(np.array(list(seen.values())), axis=0)
+    found = {}
+    for row, (focus, contrast) in seen.items():
+        if contrast < FAINT * shapes:
+            found[row] = "nearly empty (little contrast)"
+        elif focus < DULL * sharp:
+            found[row] = "out of focus (little fine detail)"
+    return found
 
 
 def edge_for(pictures: int) -> int:

@@ -28,6 +28,7 @@ _OTHERS = ((0.1, 0.95, 0.25), (1.0, 0.25, 0.8), (0.25, 0.45, 1.0), (1.0, 0.7, 0.
 # Wong, Nature Methods 8 (2011) 441; told apart without colour vision too. The first is for cells of no class.
 CLASS_COLOURS = ("#b0b0b0", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2", "#999999")
 _CELL_EDGE = 72
+_SCALES = (1.5, 3.0, 6.0, 12.0)
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,13 @@ class Look:
 class FieldPicture:
     """A field as bytes: its channels in colour, outlines of its cells ("" without), and what was seen on the way.
 
-    focus : sharpness, high where edges are sharp. saturated : share of pixels at the top of the number type.
+    focus, contrast : see `focus_of`. saturated : share of pixels at the top of the number type.
     """
 
     image: str
     outlines: str
     focus: float
+    contrast: float
     saturated: float
 
 
@@ -117,18 +119,24 @@ def field_picture(pixels: np.ndarray, look: Look, mask: Path | None, edge: int) 
         if labels.shape == pixels.shape[1:]:
             outlines = webp(_outlines(labels[::step, ::step], classes[::step, ::step]))
     top = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else np.inf
-    return FieldPicture(uri(drawn), uri(outlines) if outlines else "", focus_of(pixels), float((pixels >= top).mean()))
+    focus, contrast = focus_of(pixels)
+    saturated = float((pixels >= top).mean())
+    return FieldPicture(uri(drawn), uri(outlines) if outlines else "", focus, contrast, saturated)
 
 
-def focus_of(pixels: np.ndarray) -> float:
-    """How sharp a field is: fine detail as a share of all contrast, of its sharpest channel; 0 for a flat one."""
+def focus_of(pixels: np.ndarray) -> tuple[float, float]:
+    """How sharp a field is, and how much there is to see: detail of 2 pixels as a share of that of 8, and the latter.
+
+    Both are standard deviations of differences of Gaussians, so neither noise nor uneven light counts; of the channel
+    with the most detail.
+    """
     found = []
     for plane in pixels:
-        grey = plane[::1, ::1].astype(np.float32)
-        smooth = ndimage.uniform_filter(grey, 3)
-        spread = float(smooth.std())
-        found.append(float(ndimage.laplace(smooth).std()) / spread if spread > 0 else 0.0)
-    return max(found)
+        grey = plane.astype(np.float32)
+        fine, small, large, coarse = (ndimage.gaussian_filter(grey, sigma) for sigma in _SCALES)
+        shapes = float((large - coarse).std())
+        found.append((float((fine - small).std()) / shapes if shapes > 0 else 0.0, shapes))
+    return max(found, key=lambda one: one[1])
 
 
 def cell_picture(pixels: np.ndarray, look: Look, y: float, x: float, edge: int) -> str:

@@ -12,7 +12,7 @@ from bagscope.run.check import CheckReport, check
 from bagscope.run.compute import device_of, memory_kept, threads
 from bagscope.run.events import SILENT, Events
 from bagscope.run.failures import FAILURES
-from bagscope.run.folds import CROSS_FITTED, cross_fit
+from bagscope.run.folds import CROSS_FITTED, cross_fit, fold_numbers
 from bagscope.run.model_card import CARD
 from bagscope.run.model_folder import WEIGHTS
 from bagscope.run.one_model import HISTORY, README, RESUME, SPLIT, Run, train_model
@@ -68,6 +68,8 @@ def train(
     ):
         report = checked(screen, job, events)
         rows, failures = labelled_rows(report, job, worker, events)
+        if job.split.folds:
+            fold_numbers(rows, run)  # impossible folds are refused before the first training, not after it
         train_model(rows, failures, out, run)
         if job.split.folds:
             cross_fit(rows, failures, out, run)
