@@ -234,6 +234,19 @@ def test_a_finished_folder_that_was_copied_without_hidden_files_is_still_ours(tm
         assert (tmp_path / "model.json").exists()
 
 
+@pytest.mark.parametrize("choices", [{}, {"resume": True}, {"overwrite": True}])
+def test_no_work_is_written_into_the_folder_of_another(tmp_path, choices):
+    run_once(tmp_path)
+    before = tree(tmp_path)
+    with (
+        pytest.raises(FolderError, match=r"other work of bagscope \('model.json'\)") as raised,
+        claimed(tmp_path, ("README.md", "run.json"), finished="run.json", **choices),
+    ):
+        raise AssertionError
+    assert raised.value.problem.code == "other_work"
+    assert tree(tmp_path) == before
+
+
 # 49: leftovers ----------------------------------------------------------------------------------------------
 
 

@@ -137,6 +137,8 @@ def test_a_labelled_row_that_cannot_be_read_keeps_its_line(tmp_path):
         assert (failed["well"], failed["row"], failed["stage"]) == ("B02", "5", "check")
 
 
-def test_more_folds_than_wells_are_refused(toy, tmp_path):
+def test_more_folds_than_wells_are_refused_before_anything_is_trained(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr("bagscope.run.train.train_model", pytest.fail)
     with pytest.raises((SettingsError, TableError), match="9 folds of 8 labelled groups"):
         toys.quick(toy, tmp_path / "model", folds=9, steps=1)
+    assert not (tmp_path / "model").exists()

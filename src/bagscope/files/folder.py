@@ -43,7 +43,8 @@ def claimed(
     Raises
     ------
     FolderError : codes "in_use", "not_a_folder", "cannot_write"; "finished" or "unfinished" work is there and
-        neither `resume` nor `overwrite` was said; "foreign": files that are not ours would be mixed with ours.
+        neither `resume` nor `overwrite` was said; "foreign": files that are not ours would be mixed with ours;
+        "other_work": bagscope writes something else there, such as a model where scores are to go.
     SettingsError : both `resume` and `overwrite`.
     """
     folder = Path(folder)
@@ -58,7 +59,8 @@ def claimed(
         _refuse_what_is_there(folder, ours, finished, resume, overwrite)
     with _locked(folder):
         _refuse_what_is_there(folder, ours, finished, resume, overwrite)
-        write_json(folder / MARK, {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()})
+        mark = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now(), "work": finished}
+        write_json(folder / MARK, mark)
         if overwrite:
             _remove(folder, ours, finished)
         _sweep(folder, ours)
@@ -119,7 +121,19 @@ def _owner(folder: Path) -> str:
     return "another process"
 
 
+def _work(folder: Path) -> str:
+    """Return the file that ends the work which the folder was used for; empty when nothing says so."""
+    with suppress(BagscopeError, KeyError, TypeError):
+        return str(read_json(folder / MARK, _LARGEST_MARK)["work"])
+    return ""
+
+
 def _refuse_what_is_there(folder: Path, ours: Sequence[str], finished: str, resume: bool, overwrite: bool) -> None:
+    other = _work(folder)
+    if other not in ("", finished) and (folder / other).exists():
+        # Some names, such as failures.csv, are those of either work: one would replace the other's.
+        cause = f"the folder holds other work of bagscope ({shown(other)})"
+        raise FolderError(cause, "Name another folder with -o.", code="other_work", file=folder)
     there = [name for name in _names(folder) if name not in (LOCK, MARK) and not is_leftover(name)]
     own = [name for name in there if _is_ours(name, ours)]
     foreign = [name for name in there if name not in own]
