@@ -54,6 +54,18 @@ def test_negative_and_huge_finite_numbers_are_kept(write):
     np.testing.assert_array_equal(open_image(write(pixels))[0], pixels)
 
 
+def test_what_is_no_number_in_32_bits_is_none(write):
+    pixels = GREY.astype(np.float64)
+    pixels[2, 3], pixels[4, 5] = 1e300, np.nan
+    path = write(pixels)
+    with pytest.raises(
+        ImageReadError, match="2 pixels are NaN or infinite in 32 bits, the first at channel 0, row 2"
+    ):
+        open_image(path)
+    middle = np.median(np.delete(GREY.ravel(), [np.ravel_multi_index(at, GREY.shape) for at in ((2, 3), (4, 5))]))
+    assert open_image(path, Selection(nan="mask"))[0, [2, 4], [3, 5]].tolist() == [middle, middle]
+
+
 def test_what_is_no_number_is_filled_with_the_median_of_the_whole_channel_when_asked(write):
     pixels = np.stack([with_holes(), GREY.astype(np.float32)])
     path = write(pixels, metadata={"axes": "CYX"})

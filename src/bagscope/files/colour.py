@@ -118,7 +118,7 @@ def _grey(pixels: np.ndarray) -> np.ndarray:
 
 
 def finite(pixels: np.ndarray, selection: Selection, whole: Callable[[], np.ndarray]) -> np.ndarray:
-    """Refuse or fill pixels that are no numbers, (C, H, W).
+    """Refuse or fill pixels that are no numbers, or none in 32 bits, with which everything is computed, (C, H, W).
 
     Parameters
     ----------
@@ -131,22 +131,27 @@ def finite(pixels: np.ndarray, selection: Selection, whole: Callable[[], np.ndar
     """
     if pixels.dtype.kind != "f":
         return pixels
-    odd = ~np.isfinite(pixels)
+    odd = ~_is_number(pixels)
     if not odd.any():
         return pixels
     if selection.nan != "mask":
         channel, row, column = (int(at) for at in np.argwhere(odd)[0])
-        cause = (
-            f"{int(odd.sum()):,} pixels are NaN or infinite, the first at channel {channel}, row {row}, column {column}"
-        )
+        where = f"the first at channel {channel}, row {row}, column {column}"
+        bits = " in 32 bits" if np.isfinite(pixels[odd]).any() else ""
+        cause = f"{int(odd.sum()):,} pixels are NaN or infinite{bits}, {where}"
         fix = "Mend the image, or fill them with the median by --set images.nan=mask."
         raise ImageReadError(cause, fix, code="nan")
     filled = pixels.copy()
     for channel, image in enumerate(whole()):
-        good = image[np.isfinite(image)]
+        good = image[_is_number(image)]
         if odd[channel].any() and not good.size:
             cause = f"no pixel of channel {channel} is a number"
             raise ImageReadError(cause, "Leave the image out.", code="nan")
         if good.size:
             filled[channel][odd[channel]] = np.median(good)
     return filled
+
+
+def _is_number(pixels: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.isfinite(pixels.astype(np.float32, copy=False))
