@@ -10,12 +10,16 @@ import torch
 from captum.attr import GuidedBackprop
 from torch import Tensor, nn
 
+from bagscope.files.reader import open_image
+from bagscope.files.writer import write_ome_tiff
 from bagscope.nets.jacobian import RectifiedReLU, jacobian_maps, kraus_seed
 from bagscope.nets.kraus import KrausNet
 from bagscope.ops import lattice
+from bagscope.run.predict import Model
 from bagscope.tasks.images.cell_windows import cut_windows, judge_windows
+from bagscope.tasks.images.task import build_network
 from benchmarks.interleaved import median, seconds
-from benchmarks.plates import CHANNELS, FACTOR
+from benchmarks.plates import CHANNELS, FACTOR, card_of, job_of
 from benchmarks.rows import Row
 from benchmarks.sizes import Size
 
@@ -94,3 +98,13 @@ def cells(size: Size, scratch: Path) -> list[Row]:
 
     times = seconds([forward, lambda: judge_windows(net, cut_windows(field, centres, FACTOR), 2)], size.rounds)
     return [Row("cells_over_field", str(CELLS_PER_FIELD), median("cells over a field", times[:, 1] / times[:, 0]))]
+
+
+def latency(size: Size, scratch: Path) -> list[Row]:
+    """Seconds from an image's file to its call, the model being loaded: read, rescale, judge, call."""
+    pixels = np.random.default_rng(0).integers(90, 900, (len(CHANNELS), size.field_px, size.field_px)).astype(np.uint16)
+    write_ome_tiff(scratch / "field.ome.tif", pixels, channel_names=CHANNELS)
+    card = card_of(job_of(size))
+    model = Model(scratch, build_network(card).eval(), card, torch.device("cpu"))
+    times = seconds([lambda: model.predict(open_image(scratch / "field.ome.tif"))], size.rounds)
+    return [Row("image_latency_seconds", "", median("seconds from file to call", times[:, 0]))]

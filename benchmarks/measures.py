@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.gpu import gpu
-from benchmarks.maps import cells, maps, propagation
+from benchmarks.maps import cells, latency, maps, propagation
 from benchmarks.memory import peak_memory_gb, scoring_memory_growth
 from benchmarks.rows import Row
 from benchmarks.scoring import scoring_share
@@ -36,5 +36,6 @@ MEASURES = {
     "maps": Measure(maps, ("map_over_forward", "maps_over_captum")),
     "propagation": Measure(propagation, ("propagation_over_forward",)),
     "cells": Measure(cells, ("cells_over_field",)),
+    "latency": Measure(latency, ("image_latency_seconds",)),
     "gpu": Measure(gpu, ("gpu_images_per_second", "gpu_memory_gb", "gpu_step_share")),
 }

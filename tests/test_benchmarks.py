@@ -38,6 +38,7 @@ ALWAYS = {
     ("maps_over_captum", "13"),
     ("propagation_over_forward", "512"),
     ("cells_over_field", "194"),
+    ("image_latency_seconds", ""),
 }
 SOMETIMES = {("peak_memory_gb", "bbbc013")} | {
     (f"gpu_{what}", kind) for what in ("images_per_second", "memory_gb", "step_share") for kind in ("fp32", "bf16")
