@@ -76,9 +76,19 @@ def test_half_of_the_effect_lies_near_the_published_doses(measured, setting):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("setting", ["quick/ACEG", "quick/BDFH"])
+def test_cells_that_nobody_labelled_agree_with_the_classical_pipeline(measured, setting):
+    assert measured[setting, "cells_found_share"] > 0.99
+    assert measured[setting, "cell_balanced_accuracy"] > 0.85
+    assert measured[setting, "region_iou"] > 0.7 > measured[setting, "rms_share"]
+    assert measured["classical", "zprime_share"] == pytest.approx(0.963, abs=0.002)
+    assert measured["classical", "nuclei"] == pytest.approx(18_603, abs=20)
+
+
+@pytest.mark.slow
 def test_an_experiment_that_is_done_is_not_measured_again(quick, measured):
     before = {path: path.stat().st_mtime_ns for path in quick.rglob("measured.json")}
-    assert len(before) == 2
+    assert len(before) == 3
     run_experiment(
         "bbbc013",
         data=DATA,

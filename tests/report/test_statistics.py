@@ -1,0 +1,145 @@
+"""Do the figures of a screen say what they are said to say, on wells whose truth is known?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bagscope.ops.metrics import z_prime
+from bagscope.report import statistics
+from bagscope.tables.wells import well_name
+
+PLATE = [(r, c) for r in range(1, 9) for c in range(1, 13)]
+
+
+def plate(**columns):
+    base = {
+        "plate": "P",
+        "well": [well_name(r, c) for r, c in PLATE],
+        "label": "",
+        "treatment": "",
+        "concentration": np.nan,
+        "unit": "",
+        "call": "a",
+        "confidence": 0.9,
+        "split": "",
+        "probability:a": np.random.default_rng(0).normal(0.3, 0.05, 96),
+    }
+    return pd.DataFrame({**base, **columns})
+
+
+def test_controls_of_a_class_are_separated_from_all_others():
+    wells = plate()
+    wells.loc[:7, "label"], wells.loc[8:15, "label"], wells.loc[16:19, "label"] = "a", "b", "none"
+    wells.loc[:7, "probability:a"] += 0.5
+    wells.loc[:3, "split"] = "train"
+    found = statistics.separations(wells, ["a", "b"])[0]
+    x = wells["probability:a"]
+    assert (found.inside, found.outside, found.seen) == (8, 12, 4)
+    assert found.z_prime == pytest.approx(z_prime(x[:8], x[8:20]))
+    assert np.isnan(statistics.separations(wells.iloc[:8], ["a"])[0].z_prime)
+
+
+def test_labels_and_calls_are_counted_and_several_labels_in_any_order_are_the_same():
+    wells = (
+        plate().iloc[:6].assign(label=["a", "a", "b", "a;b", "none", ""], call=["a", "b", "b", "b;a", "unsure", "a"])
+    )
+    labels, calls, counts = statistics.confusion(wells, ["a", "b"])
+    assert labels == ["a", "b", "none", "a;b"]
+    assert calls == ["a", "b", "unsure", "b;a"]
+    assert counts.sum() == 5
+    right, of, low, high = statistics.right_share(wells)
+    assert (right, of) == (3, 5)
+    assert low < 0.6 < high
+    assert statistics.disagreements(wells)["label"].tolist() == ["a", "none"]
+
+
+def test_an_edge_and_a_row_effect_are_found_and_none_is_found_in_noise():
+    wells = plate()
+    edge = np.array([r in (1, 8) or c in (1, 12) for r, c in PLATE])
+    wells["probability:a"] += 0.2 * edge
+    (found,) = statistics.positions(wells, "probability:a")
+    assert found["edge"] == pytest.approx(0.2, abs=0.03)
+    rows = plate()
+    rows["probability:a"] += [0.1 * r for r, _ in PLATE]
+    (found,) = statistics.positions(rows, "probability:a")
+    assert found["rows"] > 0.9
+    (found,) = statistics.positions(plate(), "probability:a")
+    assert max(found["rows"], found["columns"]) < 0.15
+    (few,) = statistics.positions(plate().iloc[:8], "probability:a")
+    assert np.isnan(few["edge"])
+
+
+def test_replicates_that_agree_entirely_have_1_and_noise_has_about_0():
+    names = np.repeat([f"t{i}" for i in range(24)], 4)
+    same = plate(treatment=names, **{"probability:a": np.repeat(np.arange(24.0), 4)})
+    assert statistics.replicate_agreement(same, "probability:a") == (1.0, 24)
+    value, groups = statistics.replicate_agreement(plate(treatment=names), "probability:a")
+    assert groups == 24
+    assert abs(value) < 0.25
+    assert np.isnan(statistics.replicate_agreement(plate(), "probability:a")[0])
+
+
+def test_a_treatment_that_acts_is_a_hit_and_the_others_are_not():
+    names = np.repeat([f"t{i}" for i in range(24)], 4)
+    wells = plate(treatment=names)
+    wells.loc[:7, "label"], wells.loc[:7, "treatment"] = "b", ""  # the plate's reference
+    acts = wells["treatment"] == "t9"
+    wells.loc[acts, "probability:a"] += 0.4
+    found = statistics.hits(wells, "probability:a", "a")
+    assert found["treatment"].iloc[0] == "t9"
+    assert found["effect"].iloc[0] == pytest.approx(0.4, abs=0.08)
+    assert found["low"].iloc[0] < found["effect"].iloc[0] < found["high"].iloc[0]
+    assert found["fdr"].iloc[0] < 0.05 < found["fdr"].iloc[1:].min()
+    assert len(found) == 22
+    assert found.equals(statistics.hits(wells, "probability:a", "a"))
+
+
+def test_p_values_of_treatments_that_do_nothing_are_uniform():
+    names = np.repeat([f"t{i}" for i in range(48)], 2)
+    p = np.concatenate(
+        [
+            statistics.hits(
+                plate(treatment=names, **{"probability:a": np.random.default_rng(seed).normal(size=96)}),
+                "probability:a", "a", seed, 300,
+            )["p"]
+            for seed in range(4)
+        ]
+    )  # fmt: skip
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_wells_are_permuted_within_their_plates():
+    wells = pd.concat([plate(), plate(plate="Q")], ignore_index=True)
+    wells["treatment"] = "x"
+    wells.loc[wells["plate"] == "Q", "probability:a"] += 5  # another plate's level is no effect
+    wells.loc[:1, "treatment"] = "y"
+    found = statistics.hits(wells, "probability:a", "a")
+    assert found["effect"].abs().max() < 0.2
+
+
+def test_false_discovery_rates_are_benjamini_and_hochbergs():
+    p = np.random.default_rng(0).uniform(size=30) ** 2
+    np.testing.assert_allclose(statistics.false_discovery(p), stats.false_discovery_control(p))
+
+
+def test_calibration_rests_on_wells_that_no_training_saw():
+    wells = plate(label="a", call="a", confidence=0.8)
+    wells.loc[::5, "call"] = "b"
+    found = statistics.calibration(wells)
+    assert found is not None
+    assert found.wells.sum() == 96
+    assert found.error == pytest.approx(abs(0.8 - (wells["call"] == "a").mean()), abs=0.05)
+    assert statistics.calibration(wells.assign(split="train")) is None
+    assert statistics.calibration(wells.iloc[:9]) is None
+
+
+def test_risk_falls_when_only_the_surest_are_called():
+    wells = plate(label="a", confidence=np.linspace(1, 0, 96))
+    wells["call"] = np.where(np.arange(96) < 72, "a", "b")
+    coverage, risk = statistics.risk_coverage(wells)
+    assert coverage[-1] == 1
+    assert risk[-1] == pytest.approx(0.25)
+    assert risk[71] == 0
