@@ -58,9 +58,7 @@ def test_what_is_no_number_in_32_bits_is_none(write):
     pixels = GREY.astype(np.float64)
     pixels[2, 3], pixels[4, 5] = 1e300, np.nan
     path = write(pixels)
-    with pytest.raises(
-        ImageReadError, match="2 pixels are NaN or infinite in 32 bits, the first at channel 0, row 2"
-    ):
+    with pytest.raises(ImageReadError, match="2 pixels are NaN or infinite in 32 bits, the first at channel 0, row 2"):
         open_image(path)
     middle = np.median(np.delete(GREY.ravel(), [np.ravel_multi_index(at, GREY.shape) for at in ((2, 3), (4, 5))]))
     assert open_image(path, Selection(nan="mask"))[0, [2, 4], [3, 5]].tolist() == [middle, middle]
