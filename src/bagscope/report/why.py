@@ -168,12 +168,20 @@ def _card_rows(card: dict[str, Any], findings: Findings) -> list[tuple[str, str]
         ("channels", ", ".join(map(str, card.get("channels", ())))),
         ("trained on", f"{len(rows.get('train', ()))} images, watched on {len(rows.get('validation', ()))}"),
         ("kept", f"step {card.get('training', {}).get('kept_step')} of {card.get('training', {}).get('steps')}"),
+        ("calibration", _calibration(card)),
         ("cell diameter", size),
         ("single cells", second),
         ("nuclei", str(cells.get("nuclei") or "no channel named")),
         ("made by", f"bagscope {made.get('bagscope')}, torch {made.get('torch')}, seed {made.get('seed')}"),
         ("command", str(made.get("command") or "from Python")),
     ]
+
+
+def _calibration(card: dict[str, Any]) -> str:
+    told = card.get("calibration", {})
+    if told.get("method") == "temperature":
+        return f"temperature {float(told['temperature']):.2f}, from {told.get('wells')} wells that watched the training"
+    return f"none: {told.get('why', 'not tried')}"
 
 
 def origin(findings: Findings) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from bagscope.errors import ImageReadError, ModelError, Problem, TableError
 from bagscope.feed.cache import Pad
 from bagscope.files.writer import write_atomic
 from bagscope.run import engine
+from bagscope.run.calibrate import calibration_of
 from bagscope.run.compute import trains_in_bf16
 from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, Failure, failure_table, of_error
@@ -30,7 +31,7 @@ from bagscope.tables.frames import csv_bytes
 from bagscope.tables.labels import Vocabulary, unknown_labels, vocabulary
 from bagscope.tables.splits import TEST, TRAIN, VALIDATION, assign_parts, groups_of
 from bagscope.tasks import TASKS
-from bagscope.tasks.card import ModelCard
+from bagscope.tasks.card import CalibrationCard, ModelCard
 from bagscope.tasks.images.setup import Labelled, Setup
 
 RESUME, PLAN = "resume", "plan.json"
@@ -81,6 +82,10 @@ def train_model(
     card = task.learned(fitted.network)
     if hasattr(kind, "learn_cells"):
         card = card.model_copy(update={"cells": kind.learn_cells(task, fitted.network, bf16, events)})
+    watched = ready.parts == VALIDATION
+    calibrated = calibration_of(fitted.network, card, rows, watched, job, run.device)
+    card = card.model_copy(update={"calibration": calibrated})
+    events.say(_told(calibrated))
     late = [_while_training(rows, line, error) for line, error in task.unreadable().items()]
     learned = {"training": card.training | _trained_on(ready, plan, fitted), "created": created(run, bf16)}
     _write_failures(folder, rows, [*failures, *ready.failures, *late], events)
@@ -91,6 +96,12 @@ def train_model(
     card = save_model(folder, fitted.network, card)
     shutil.rmtree(resume, ignore_errors=True)
     return card
+
+
+def _told(calibration: CalibrationCard) -> str:
+    if calibration.method == "none":
+        return f"probabilities are not calibrated: {calibration.why}"
+    return f"probabilities are calibrated on {calibration.wells} wells: temperature {calibration.temperature:.2f}"
 
 
 def _finished(folder: Path, plan: Plan, events: Events) -> ModelCard:

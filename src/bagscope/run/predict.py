@@ -162,7 +162,10 @@ class Model:
         )
         none = card.none_trained
         judged = judged_by(
-            result.log_odds[None].astype(float), result.head[None].astype(float), card.several_labels, none
+            result.log_odds[None].astype(float),
+            result.head[None].astype(float) / card.calibration.temperature,
+            card.several_labels,
+            none,
         )
         rule = CallRule(card.calls.threshold, card.calls.confidence)
         calls, confidence = make_calls(

@@ -68,8 +68,9 @@ def scored_fields(screen: Screen, card: ModelCard, judged: JudgedFields) -> pd.D
     frame = screen.rows.copy()
     odds = np.full((len(frame), len(card.classes)), np.nan)
     logits = np.full((len(frame), len(heads)), np.nan)
+    temperature = card.calibration.temperature
     for position, part in judged.parts.items():
-        odds[position], logits[position] = part.log_odds, part.logits
+        odds[position], logits[position] = part.log_odds, part.logits / temperature
     columns = {LOG_ODDS + name: odds[:, k] for k, name in enumerate(card.classes)}
     columns |= {LOGIT + name: logits[:, k] for k, name in enumerate(heads)}
     split = frame["split"].to_numpy(dtype=object, copy=True)

@@ -50,6 +50,15 @@ class CallCard(CardPart):
     confidence: Share
 
 
+class CalibrationCard(CardPart):
+    """By what the last layer's logits are divided, from how many wells that is known, or why it is not."""
+
+    method: Literal["none", "temperature"] = "none"
+    temperature: Annotated[float, Field(ge=0.2, le=10)] = 1.0
+    wells: Annotated[int, Field(ge=0)] = 0
+    why: str = "not tried"
+
+
 class CellCard(CardPart):
     """What a model knows of single cells.
 
@@ -85,7 +94,7 @@ class ModelCard(CardPart):
     scale: ScaleCard
     calls: CallCard
     cells: CellCard | None = None
-    calibration: dict[str, Any]
+    calibration: CalibrationCard = CalibrationCard()
     training: dict[str, Any]
     created: dict[str, Any]
     weights_sha256: str = ""

@@ -217,7 +217,6 @@ def _card(
         reading=ReadingCard(**{name: getattr(job.images, name) for name in ReadingCard.model_fields}),
         scale=setup.scale,
         calls=CallCard(threshold=job.calls.threshold, confidence=job.calls.confidence),
-        calibration={"method": "none"},
         training={"steps": job.training.steps, "seed": job.seed},
         created={},
     )
