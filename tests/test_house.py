@@ -57,7 +57,7 @@ PLANTED = [
     (rules.wrong_way, "bagscope.tasks.images.task", "from bagscope.run.engine import fit"),
     (rules.wrong_way, "bagscope.run.train", "from bagscope.cli.console import Console"),
     (rules.wrong_way, "bagscope.newroom.thing", "x = 1"),
-    (rules.wrong_way, "bagscope.reproduce.digits", "from bagscope.report.page import report"),
+    (rules.wrong_way, "bagscope.reproduce.digits", "from bagscope.report.gallery import make_gallery"),
     (rules.wrong_way, "bagscope.run.train", "import bagscope"),
     (rules.foreign_library, "bagscope.run.train", "import lightning"),
     (rules.foreign_library, "bagscope.feed.cache", "def f():\n    from tifffile import imread"),

@@ -59,7 +59,7 @@ def test_every_verb_has_the_options_that_all_have_and_one_example_on_a_line(verb
     assert max(len(line) for line in helps[verb].splitlines()) <= 80
 
 
-@pytest.mark.parametrize("verb", ["import", "check", "train", "score", "info"])
+@pytest.mark.parametrize("verb", ["import", "check", "train", "score", "info", "look"])
 def test_the_example_of_a_verb_works_when_it_is_pasted(verb, helps, place):
     words = example(helps[verb])
     if verb == "train":
@@ -74,6 +74,14 @@ def test_the_example_of_a_verb_works_when_it_is_pasted(verb, helps, place):
     assert code == 0, said
     assert out
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("words", [("--cell", "5,5"), ("--layer", "conv2"), ("--row", 3)])
+def test_a_look_at_a_field_needs_a_table(place, words):
+    code, out, said = run(place, "look", "model", *words)
+    assert (code, out) == (2, "")
+    assert "no table is named" in said
+    assert not (place / "look.png").exists()
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -80,8 +80,8 @@ def look_at(
     model: Path,
     table: Path | None,
     out: Path,
-    row: int,
-    layer: str,
+    row: int | None,
+    layer: str | None,
     cell: str | None,
     device: str | None,
     threads: int | None,
@@ -93,13 +93,16 @@ def look_at(
     from bagscope.run.compute import threads as with_threads
     from bagscope.run.predict import load
 
+    if table is None and (row, layer, cell) != (None, None, None):
+        cause = "--row, --layer and --cell say what to look at in a table's field, but no table is named"
+        raise SettingsError(cause, "Name the table after the model: bagscope look MODEL TABLE.", code="no_table")
     found = load(model, device=device or "auto")
     with with_threads(threads or 0):
         if table is None:
             filters = look.first_filters(found)
             write_picture(out, filters_figure(filters, found.channels))
             return {"picture": str(out), "filters": len(filters), "layers": list(look.layer_names(found))}
-        centre = None if cell is None else _centre(cell)
+        row, layer, centre = row or 2, layer or "conv1", None if cell is None else _centre(cell)
         seen = look.activations_of_row(found, table, row, layer, centre, console)
     where = seen.where + ("" if cell is None else f", cell at {cell}")
     write_picture(out, activations_figure(seen.values, seen.seen, found.channels, f"{layer}, {where}"))
@@ -129,6 +132,19 @@ def report_of(scores: Path, out: Path, device: str | None, threads: int | None, 
     return out.stat().st_size
 
 
+def _calibration(card: Any) -> str:
+    told = card.calibration
+    return f"none: {told.why}" if told.method == "none" else f"temperature {told.temperature:.2f}, {told.wells} wells"
+
+
+def _cells(card: Any) -> str:
+    if card.cells is None:
+        return "unknown to this model"
+    seeds = f"nuclei in {card.cells.nuclei}" if card.cells.nuclei else "no channel of nuclei"
+    count = sum(card.cells.own_labels)
+    return f"{seeds}; " + (f"second training on {count:,} cells" if card.cells.self_trained else "no second training")
+
+
 def _centre(text: str) -> tuple[float, float]:
     try:
         y, x = (float(part) for part in text.split(","))
@@ -155,6 +171,8 @@ def described(model: Path) -> tuple[list[str], dict[str, Any]]:
         f"trained on {len(rows.get('train', []))} images, watched on {len(rows.get('validation', []))}; "
         f"step {card.training.get('kept_step')} of {card.training.get('steps')} was kept",
         f"calls: present from {card.calls.threshold:g} on, unsure below {card.calls.confidence:g}",
+        f"calibration: {_calibration(card)}",
+        f"single cells: {_cells(card)}",
         f"made by bagscope {card.created.get('bagscope')}, torch {card.created.get('torch')}, "
         f"seed {card.created.get('seed')}, {card.created.get('time')}",
         f"command: {card.created.get('command') or 'from Python'}",

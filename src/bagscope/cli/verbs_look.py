@@ -15,8 +15,10 @@ def look(
     model: Model,
     table: Annotated[Path | None, typer.Argument(help="Screen table, to see a field or a cell of it.")] = None,
     out: Annotated[Path, typer.Option("--output", "-o", help="Picture to write (PNG).")] = Path("look.png"),
-    row: Annotated[int, typer.Option("--row", min=2, help="Line of the table; the header is line 1.")] = 2,
-    layer: Annotated[str, typer.Option("--layer", help="conv1 (first), conv2, ...")] = "conv1",
+    row: Annotated[
+        int | None, typer.Option("--row", min=2, help="Line of the table, the header being line 1; default: 2.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option("--layer", help="conv1 (default), conv2, ...")] = None,
     cell: Annotated[
         str | None, typer.Option("--cell", metavar="Y,X", help="Centre of a cell in the image's own pixels.")
     ] = None,
