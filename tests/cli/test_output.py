@@ -41,7 +41,7 @@ def test_people_read_stderr_and_programs_stdout(place):
     assert code == 0
     assert out.splitlines()[0] == "T1"
     assert out.splitlines()[-1] == "scores"
-    assert "Next: open scores/wells.csv" in said
+    assert "Next: bagscope report scores -o report.html" in said
 
 
 def test_quiet_leaves_results_and_warnings_alone(place):
