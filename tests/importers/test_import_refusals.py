@@ -103,6 +103,16 @@ def test_a_pattern_may_name_the_label_and_columns_of_ones_own(folder):
     assert screen.rows[["label", "well", "day"]].to_numpy().tolist() == [["none", "A01", "3"]]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [("{plate}_{wel}.tif", ["no_well"]), ("{plate}_{well}.tif", []), ("{plate}_{row}{column}.tif", [])],
+)
+def test_a_pattern_without_a_well_is_warned_of_with_the_names_it_has(folder, pattern, told):
+    screen = import_screen("pattern", folder("P1_A1.tif", "P1_A2.tif"), pattern=pattern)
+    assert [problem.code for problem in screen.warnings] == told
+    assert all("plate, wel, but no well" in problem.cause for problem in screen.warnings)
+
+
 def test_a_pattern_without_images_is_refused_with_the_pattern(folder):
     assert "{well}.tif" in refused("pattern", folder("notes.txt"), pattern="{well}.tif").cause
 

@@ -53,6 +53,10 @@ def read_pattern(source: Path, pattern: str = "", channels: Mapping[str, str] | 
     if unmatched:
         cause = f"{len(unmatched)} file(s) do not match {shown(pattern)}, the first {shown(unmatched[0])}"
         problems.append(Problem("warn", "not_matched", cause, "They were left out.", str(source)))
+    if not any("well" in _keys(keys) for _, keys in found[:1]):
+        cause = f"{shown(pattern)} names {', '.join(expression.groupindex)}, but no well: all fields stand in one, '-'"
+        fix = "Write {well}, or {row} and {column}, where the names say it."
+        problems.append(Problem("warn", "no_well", cause, fix, str(source)))
     return Layout(_fields(found, names, source), source, problems)
 
 
