@@ -158,6 +158,15 @@ def test_an_image_with_another_number_of_channels_is_listed(screen):
     assert [(problem.code, problem.row) for problem in report if problem.severity == "list"] == [("channel_count", 7)]
 
 
+@pytest.mark.parametrize(
+    ("channels", "code"), [("dna,foo", "no_channel"), ("dna,dna", "channel_twice"), ("gfp", None), ("gfp,dna", None)]
+)
+def test_channels_that_training_would_refuse_are_refused(toy, channels, code):
+    report = check(toy, images=ImagesSection(channels=channels))
+    assert [problem.code for problem in report if problem.severity == "refuse"] == [code] * (code is not None)
+    assert report.exit_code == (2 if code else 0)
+
+
 def test_pixel_sizes_that_differ_are_said(screen):
     size = {"resolution": (1 / 0.65e-4,) * 2, "resolutionunit": "CENTIMETER"}
     other = {"resolution": (1 / 0.325e-4,) * 2, "resolutionunit": "CENTIMETER"}

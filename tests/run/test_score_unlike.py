@@ -166,6 +166,15 @@ def test_other_planes_than_in_training_are_told(model, tmp_path, setting, value)
     assert ("otherwise than in training" in said) == (f"{setting} was" in said) == (setting != "images.level")
 
 
+@pytest.mark.parametrize(("channels", "told"), [("gfp,dna", True), ("dna", True), ("dna,gfp", False)])
+def test_channels_that_are_wanted_are_the_models_or_said_to_be_unused(model, tmp_path, channels, told):
+    table = fields(tmp_path)
+    plain, _ = scored(model, table, tmp_path / "plain")
+    values, said = scored(model, table, tmp_path / "scores", channels=channels)
+    assert (values == plain).all()
+    assert (f"images.channels = {channels.replace(',', ', ')} is not used: the model has dna, gfp" in said) == told
+
+
 def test_padding_brings_images_of_another_pixel_size_to_what_the_network_takes(trained, tmp_path):
     model = bs.load(trained, device="cpu")
     scale = model.card.scale.model_copy(update={"pixel_um": 0.65})

@@ -15,7 +15,7 @@ from bagscope.files.field import FieldFiles, read_field, read_field_header
 from bagscope.files.reader import Header
 from bagscope.files.worker import DecodingWorker
 from bagscope.run import header_findings, pixel_findings
-from bagscope.run.inputs import fields_of
+from bagscope.run.inputs import channels_of, fields_of
 from bagscope.run.mask_findings import mask_problems
 from bagscope.settings.sections import ImagesSection, TableSection
 from bagscope.tables import confounding
@@ -163,6 +163,7 @@ def check(
     problems += pixel_findings.twin_problems(found.rows, twins, file, refuse=purpose == "train")
     if purpose == "train":
         problems += _for_training(found, headers, usable, table, split_by, max_missing, problems)
+        problems += _wanted_channels(found, {at: headers[at] for at in usable}, images, file)
     else:
         problems = [_softened(problem) for problem in problems]
     if len(found) and not usable:
@@ -289,6 +290,16 @@ def _for_training(
     if usable:
         found += confounding.of_files(rows, units, header_findings.file_properties(headers, usable))
     return problems + confounding.problems(found, file, table.force)
+
+
+def _wanted_channels(screen: Screen, headers: Mapping[int, Header], images: ImagesSection, file: str) -> list[Problem]:
+    if not images.channels or not headers:
+        return []
+    try:
+        channels_of(screen, headers, images.channels)
+    except BagscopeError as error:
+        return [replace(error.problem, file=file)]
+    return []
 
 
 def _softened(problem: Problem) -> Problem:

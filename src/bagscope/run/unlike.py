@@ -35,6 +35,9 @@ def before_scoring(
     if not images.rescale:
         problems += _pixel_sizes(card, headers, images.pixel_um, file, force)
     problems += _reading(card, images, file)
+    if images.channels and tuple(images.channels) != card.channels:
+        cause = f"images.channels = {', '.join(images.channels)} is not used: the model has {', '.join(card.channels)}"
+        problems.append(Problem("warn", "channels_not_used", cause, "Leave it out when scoring.", file))
     unknown = unknown_labels(screen.rows, card.classes)
     if unknown:
         counts = ", ".join(f"{name} ({count} rows)" for name, count in list(unknown.items())[:5])
