@@ -261,3 +261,14 @@ def test_a_truth_value_is_no_number(name, value):
 def test_a_truth_value_is_one_where_it_is_asked_for():
     assert chosen({"images.gray": True}).images.gray is True
     assert chosen({"cells.masks": "true"}).cells.masks is True
+
+
+def test_all_unknown_names_are_told_at_once(tmp_path):
+    (tmp_path / "c.toml").write_text("poolin = 3\n[training]\nstep = 3\nsteps = 4\n[scale]\ntarget = 5\n")
+    with pytest.raises(SettingsError) as raised:
+        make_job(ImagesJob, tmp_path / "c.toml")
+    cause = raised.value.problem.cause
+    assert "'poolin' (did you mean 'pooling'?)" in cause
+    assert "'training.step' (did you mean 'training.steps'?)" in cause
+    assert "'scale.target' (did you mean 'scale.target_px'?)" in cause
+    assert cause.count("unknown setting") == 3

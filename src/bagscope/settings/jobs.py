@@ -73,6 +73,9 @@ SHORT = {
 }
 
 
+_ALL_NAMES = "The settings page of the docs lists them all."
+
+
 def make_job(kind: type[ReadJob], config: Path | None = None, choices: Mapping[str, Any] | None = None) -> ReadJob:
     """Defaults, overruled by a TOML file, overruled by single choices.
 
@@ -156,7 +159,8 @@ def _place(tree: dict[str, Any], kind: type[ReadJob], name: str, value: Any) -> 
     section, _, key = full.partition(".")
     if not key:
         if section not in kind.model_fields or _keys(kind, section):
-            _unknown(name, [*SHORT, "seed", *_all_keys(kind)])
+            cause = _unknown(name, [*SHORT, "seed", *_all_keys(kind)])
+            raise SettingsError(cause, _ALL_NAMES, code="unknown_setting")
         tree[section] = value
         return
     inner = tree.setdefault(section, {})
@@ -176,22 +180,23 @@ def _all_keys(kind: type[ReadJob]) -> list[str]:
 
 
 def _refuse_unknown(tree: Mapping[str, Any], kind: type[ReadJob]) -> None:
+    causes = []
     for section, inner in tree.items():
         if section not in kind.model_fields:
             if any(section in job.model_fields for job in JOBS.values()):
                 cause = f"'{section}' is a section for training; this command has no such setting"
                 raise SettingsError(cause, "Leave it out.", code="unknown_setting")
-            _unknown(section, kind.model_fields, SHORT.get(section, ""))
+            causes.append(_unknown(section, kind.model_fields, SHORT.get(section, "")))
         keys = _keys(kind, section)
         if keys and not isinstance(inner, Mapping):
             cause = f"'{section}' is a section of settings, not a setting"
             fix = f"Write [{section}] and below it, for instance, {keys[0]} = …"
             raise SettingsError(cause, fix, code="bad_setting")
-        for key in inner if keys else ():
-            if key not in keys:
-                _unknown(f"{section}.{key}", _all_keys(kind))
+        unknown = [key for key in inner if key not in keys] if keys else []
+        causes += [_unknown(f"{section}.{key}", _all_keys(kind)) for key in unknown]
+    if causes:
+        raise SettingsError(" · ".join(causes), _ALL_NAMES, code="unknown_setting")
 
 
-def _unknown(name: str, known: Sequence[str] | Mapping[str, Any], full: str = "") -> None:
-    cause = f"unknown setting '{name}'{f' (did you mean {full!r}?)' if full else nearest(name, known)}"
-    raise SettingsError(cause, "`bagscope train --help` and the settings page list them all.", code="unknown_setting")
+def _unknown(name: str, known: Sequence[str] | Mapping[str, Any], full: str = "") -> str:
+    return f"unknown setting '{name}'{f' (did you mean {full!r}?)' if full else nearest(name, known)}"
