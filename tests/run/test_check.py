@@ -167,6 +167,14 @@ def test_channels_that_training_would_refuse_are_refused(toy, channels, code):
     assert report.exit_code == (2 if code else 0)
 
 
+@pytest.mark.parametrize(("groups", "unit"), [(["d1"] * 4 + ["d2"] * 4, "group"), ([""] * 8, "well")])
+def test_a_class_that_too_few_have_is_told_in_the_units_that_are_kept_together(screen, groups, unit):
+    report = check(screen(labels=["x", "x", "x", "x", "y", "y", "", ""], columns={"group": groups}))
+    told = [problem.cause for problem in report if problem.code == "lonely_class"]
+    assert len(told) == (2 if unit == "group" else 0)
+    assert all(f"has 1 {unit}, 'd" in cause for cause in told)
+
+
 def test_pixel_sizes_that_differ_are_said(screen):
     size = {"resolution": (1 / 0.65e-4,) * 2, "resolutionunit": "CENTIMETER"}
     other = {"resolution": (1 / 0.325e-4,) * 2, "resolutionunit": "CENTIMETER"}

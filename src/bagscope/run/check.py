@@ -279,7 +279,7 @@ def _for_training(
         groups = groups_of(rows, split_by)
     except BagscopeError as error:
         return [*problems, replace(error.problem, file=file)]
-    unit = split_by or ("well" if (rows["well"] != NO_WELL).any() else "image")
+    unit = split_by or ("group" if any(rows["group"]) else "well" if (rows["well"] != NO_WELL).any() else "image")
     left = len(screen) - len(rows)
     told = f" (not counting {left:,} rows that cannot be used)" if left else ""
     units = groups.tolist()
