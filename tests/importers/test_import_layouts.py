@@ -7,6 +7,7 @@ import pytest
 
 import bagscope
 from bagscope.errors import SettingsError, TableError
+from bagscope.files.writer import write_ome_tiff
 from bagscope.importers import IMPORTERS, import_screen, write_screen
 from bagscope.tables.table import read_screen
 
@@ -198,3 +199,16 @@ def test_paths_are_relative_to_the_table_below_it_and_full_elsewhere(folder, tmp
     back = read_screen(tmp_path / "elsewhere" / "screen.csv")
     assert back.rows["image"][0] == str(source / "x" / "a.tif")
     assert back.files(0)[0].is_file()
+
+
+def test_a_table_that_was_there_is_kept_beside_when_the_new_one_says_something_else(tmp_path):
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    write_ome_tiff(tmp_path / "images" / "a" / "1.tif", np.zeros((1, 4, 4), np.uint8), channel_names=["x"])
+    screen = import_screen("folders", tmp_path / "images")
+    assert write_screen(screen, tmp_path / "screen.csv") is None
+    assert write_screen(screen, tmp_path / "screen.csv") is None  # the same again
+    mine = (tmp_path / "screen.csv").read_bytes().replace(b",a,", b",by hand,")
+    (tmp_path / "screen.csv").write_bytes(mine)
+    kept = write_screen(screen, tmp_path / "screen.csv")
+    assert kept == tmp_path / "screen.csv~"
+    assert kept.read_bytes() == mine

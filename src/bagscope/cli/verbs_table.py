@@ -43,7 +43,9 @@ def import_(
     screen = import_screen(format, source, labels, **options)
     for problem in screen.warnings:
         console.warn(str(problem))
-    write_screen(screen, out)
+    kept = write_screen(screen, out)
+    if kept is not None:
+        console.warn(f"{out} held another table; it is kept as {kept}")
     rows = screen.rows
     wells = len(set(zip(rows["plate"], rows["well"], strict=True)))
     labelled = int((rows["label"] != "").sum())

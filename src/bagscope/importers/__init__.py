@@ -46,11 +46,24 @@ def import_screen(format: str, source: Path | str, labels: Path | str | None = N
     return finish(format, IMPORTERS.load(format), Path(source), Path(labels) if labels else None, options)
 
 
-def write_screen(screen: Screen, path: Path | str) -> None:
+def write_screen(screen: Screen, path: Path | str) -> Path | None:
     """Write a screen as a table: CSV, TSV or parquet by the path's suffix.
 
-    Image paths are written relative to the table's folder where the files lie below it, else in full.
+    Image paths are written relative to the table's folder where the files lie below it, else in full. A table that
+    was there, and says something else, may hold labels written by hand: it is kept beside, with `~` behind its name.
+
+    Returns
+    -------
+    Where the earlier table is kept, None when there was none or an equal one.
     """
+    from bagscope.files.writer import write_atomic
     from bagscope.importers.layout import write
 
-    write(screen, Path(path))
+    path = Path(path)
+    before = path.read_bytes() if path.is_file() else None
+    write(screen, path)
+    if before is None or before == path.read_bytes():
+        return None
+    kept = path.with_name(f"{path.name}~")
+    write_atomic(kept, before)
+    return kept

@@ -16,6 +16,7 @@ from bagscope.run.inputs import make_source
 from bagscope.run.predict import Model
 from bagscope.run.score import checked
 from bagscope.settings.jobs import ReadJob
+from bagscope.settings.sections import ImagesSection
 from bagscope.tables.table import Screen
 from bagscope.tasks import TASKS
 
@@ -80,7 +81,9 @@ def activations_of_row(
     ------
     SettingsError : no such row, or one that cannot be used. ImageReadError : it cannot be read.
     """
-    job = ReadJob()
+    reading = model.card.reading
+    images = ImagesSection(**(reading.model_dump() if reading else {}))  # as in training: the same plane of a stack
+    job = ReadJob(images=images)
     report = checked(model.card, screen, job, events)
     found = cast(Screen, report.screen)
     at = np.flatnonzero(found.rows["row"].to_numpy() == row)
