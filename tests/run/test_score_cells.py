@@ -13,9 +13,11 @@ import bagscope as bs
 import toys
 from bagscope.errors import ModelError, SettingsError, TableError
 from bagscope.files.names import field_name
+from bagscope.run.cell_tables import with_shares
 from bagscope.run.centres import read_centres
 from bagscope.run.score_folder import read_scores
 from bagscope.tables.frames import read_csv, read_parquet
+from bagscope.tables.levels import Levels
 from bagscope.tables.table import read_screen
 
 CLASSES = ("filled", "ring")
@@ -325,3 +327,21 @@ def test_cross_fitted_scores_have_cells_when_they_are_wanted(toy, tmp_path):
     scores = read_scores(model.folder / "cross_fitted")
     assert scores.images["n_cells"].sum() == len(scores.cells)
     assert read_parquet(scores.folder / "cells.parquet").equals(scores.cells)
+
+
+def test_cells_that_are_called_nothing_take_no_part_in_shares():
+    frame = pd.DataFrame(
+        {
+            "plate": ["P"],
+            "label": [""],
+            "n_cells": [10],
+            "n_called:a": [3],
+            "n_called:b": [1],
+            "call": ["a"],
+            "split": [""],
+        }
+    )
+    found = with_shares(Levels(frame, frame, frame), ["a", "b"])
+    for table in (found.images, found.wells, found.treatments):
+        assert table[["share:a", "share:b"]].to_numpy().tolist() == [[0.75, 0.25]]
+        assert table["n_cells"].tolist() == [10]
