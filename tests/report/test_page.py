@@ -11,11 +11,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 
 import bagscope as bs
 import toys
 from bagscope.errors import ModelError
 from bagscope.files.writer import write_ome_tiff
+from bagscope.nets.kraus import KrausNet
+from bagscope.report.architecture import architecture_chart, map_sizes
 from bagscope.report.gallery import BUDGET_LARGE, BUDGET_SMALL, edge_for, odd_fields
 from bagscope.report.page import Beside
 
@@ -151,6 +154,39 @@ def test_fields_unlike_all_others_are_flagged():
     seen = {row: (0.6 + 0.01 * row, 10.0) for row in range(20)} | {50: (0.2, 9.0), 51: (0.7, 0.5)}
     assert odd_fields(seen) == {50: "out of focus (little fine detail)", 51: "nearly empty (little contrast)"}
     assert odd_fields({}) == {}
+
+
+def test_the_drawn_network_is_the_network():
+    kinds = {"average pool": torch.nn.AvgPool2d, "max pool": torch.nn.MaxPool2d, "conv": torch.nn.Conv2d}
+    net = KrausNet(2, 3)
+    net.trunk.eval()
+    sizes = map_sizes(2, 3, 200, 150)
+    assert len([m for m in net.trunk if isinstance(m, tuple(kinds.values()))]) == len(sizes) - 2
+    assert sizes[-1][1:] == tuple(net(torch.zeros(1, 2, 200, 150)).shape[1:])
+    svg = architecture_chart(2, 3, 200, 150, "<b>", 4, 63)
+    assert "&lt;b&gt;" in svg
+    assert "<b>" not in svg
+    assert architecture_chart(2, 3, 50, 150, "noisy_and", 4, 63) == ""
+
+
+def test_the_page_shows_layers_when_the_model_is_given(model, scored, tmp_path):
+    text = bs.report(scored, tmp_path / "report.html", model=model).read_text("utf-8")
+    assert "First filters of the network" in text
+    for name in model.classes:
+        if (scored.cells["call"] == name).any() or scored.images[f"mil_probability:{name}"].notna().any():
+            assert f"What the layers give for {name}" in text
+    assert '<svg class="architecture"' in text
+
+
+def test_images_unlike_the_training_ones_are_listed_with_the_reason(model, toy, tmp_path):
+    shutil.copytree(toy.parent, tmp_path / "toy")
+    table = tmp_path / "toy" / "screen.csv"
+    last = tmp_path / "toy" / toys.table_of(table)[-1]["image"]
+    write_ome_tiff(last, np.full((2, 72, 72), 40_000, np.uint16), channel_names=("dna", "gfp"))
+    scores = model.score(table, tmp_path / "scores", threads=1)
+    assert scores.images["unlike"].iloc[-1].startswith(("dna: ", "gfp: "))
+    shown = " ".join(Parsed(bs.report(scores, tmp_path / "report.html").read_text("utf-8")).texts)
+    assert f"unlike the training images ({scores.images['unlike'].iloc[-1]})" in shown
 
 
 def test_many_plates_and_many_classes_and_wells_of_no_place_are_a_page_too(model, tmp_path):

@@ -21,7 +21,13 @@ def test_a_part_comes_back_to_the_last_digit(saved):
     part = saved.load(3, MARK)
     assert part.log_odds.tolist() == [-1.25, 0.1]
     assert part.logits.tolist() == [3e-17, 2.0, -1.0]
-    assert not part.is_unlike
+    assert part.unlike == ""
+
+
+def test_a_part_keeps_by_what_its_field_differs(tmp_path):
+    parts = Parts(tmp_path)
+    parts.save(0, MARK, FieldPart(np.zeros(1), np.zeros(2), "dna: brighter"))
+    assert parts.load(0, MARK).unlike == "dna: brighter"
 
 
 def test_a_part_of_other_weights_or_another_field_is_none(saved):

@@ -110,25 +110,16 @@ def look_at(
 
 
 def report_of(scores: Path, out: Path, device: str | None, threads: int | None, console: Console) -> int:
-    """Write the page of a score folder, with its model's first filters; return its bytes."""
+    """Write the page of a score folder, with what its network looks for; return its bytes."""
     from bagscope.report.findings import read_findings
-    from bagscope.report.layers import filters_figure
-    from bagscope.report.page import Picture, write_report
-    from bagscope.run import look
+    from bagscope.report.page import write_report
     from bagscope.run.compute import threads as with_threads
     from bagscope.run.predict import load
 
-    pictures = []
     folder = read_findings(scores).model_folder
-    if folder is not None:
-        found = load(folder, device=device or "auto")
-        pictures.append(
-            Picture("First filters of the network", filters_figure(look.first_filters(found), found.channels))
-        )
+    model = None if folder is None else load(folder, device=device or "auto")
     with with_threads(threads or 0):
-        write_report(
-            scores, out, pictures=pictures, progress=lambda done, of: console.progress("reading images", done, of)
-        )
+        write_report(scores, out, model=model, progress=lambda done, of: console.progress("reading images", done, of))
     return out.stat().st_size
 
 

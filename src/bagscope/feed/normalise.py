@@ -13,7 +13,7 @@ from skimage.filters import threshold_otsu
 from bagscope.errors import ImageReadError
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.orders import chance
-from bagscope.ops import diameter, intensity
+from bagscope.ops import diameter, intensity, likeness
 
 VALUES_PER_IMAGE = 20_000
 # Statistics of more images than this change no digit that matters, and each has to be read.
@@ -30,7 +30,7 @@ class Measured:
 
     intensity : normalisation. blank : (T, C, t, t) patches without cells. limits : (C,) normalised grey values up to
     which a patch is blank. blobs : diameter of the blobs of
-    each channel in pixels, NaN without contrast. ranges : darkest and brightest permille of each channel.
+    each channel in pixels, NaN without contrast. looks : what each image looks like, see ops.likeness.
     unreadable : images that were left out, by their place in the store.
     """
 
@@ -38,7 +38,7 @@ class Measured:
     blank: np.ndarray
     limits: tuple[float, ...]
     blobs: tuple[float, ...]
-    ranges: tuple[tuple[float, float], ...]
+    looks: tuple[np.ndarray, ...]
     unreadable: Mapping[int, ImageReadError]
 
 
@@ -53,6 +53,7 @@ def measure(store: PixelStore, seed: int) -> Measured:
     ImageReadError : none of them can be read.
     """
     samples: list[np.ndarray] = []
+    middles: list[np.ndarray] = []
     looks: list[np.ndarray] = []
     unreadable: dict[int, ImageReadError] = {}
     order = chance(seed, 101).permutation(len(store))[:MOST_IMAGES].tolist()
@@ -64,6 +65,7 @@ def measure(store: PixelStore, seed: int) -> Measured:
             unreadable[i] = error
             continue
         samples.append(_sample(pixels, chance(seed, 102, i)))
+        middles.append(likeness.middle(pixels).copy())
         if i in chosen:
             looks.append(pixels)
     if not samples:
@@ -74,9 +76,9 @@ def measure(store: PixelStore, seed: int) -> Measured:
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         blobs = tuple(pool.map(diameter.blob_diameter, [[p[c] for p in looks] for c in range(len(values))]))
     limits = [0.5 * _middle(v) for v in _normalised(values[:, :, None], learned)[:, :, 0]]
-    ranges = tuple((float(low), float(high)) for low, high in np.quantile(values, [0.001, 0.999], axis=1).T)
+    appearances = tuple(likeness.appearance(pixels, learned) for pixels in middles)
     blank = _blank_tiles(looks, learned, limits, chance(seed, 103))
-    return Measured(learned, blank, tuple(limits), blobs, ranges, unreadable)
+    return Measured(learned, blank, tuple(limits), blobs, appearances, unreadable)
 
 
 def _centre(store: PixelStore, i: int) -> np.ndarray:

@@ -13,8 +13,8 @@ class BagNet(nn.Module):
 
     Parameters
     ----------
-    body : maps (S, C, H, W) to logits (S, K, h, w); has a `grid`.
-    pooling : maps instance logits (N, K) and lengths (B,) to log-odds (B, K).
+    body : maps (S, C, H, W) to logits (S, K, h, w); has a `grid`, and `instances` with a score behind the logits.
+    pooling : maps instances, (N, K) logits or (N, K + 1) with scores, and lengths (B,) to log-odds (B, K).
     classes : K.
     none_output : whether the last layer has an output of its own for `none`.
     cells : a network like `body` that has learned once more, from single cells; None: `body` judges them too.
@@ -42,12 +42,17 @@ class BagNet(nn.Module):
         """Map images (S, C, H, W) to logits (S, K, h, w)."""
         return self.body(images)
 
+    def instances(self, images: Tensor) -> Tensor:
+        """Map images (S, C, H, W) to what the pooling takes: logits (S, K, h, w), and scores if it wants them."""
+        wanted = self.body.instances if self.pooling.wants_scores else self.body
+        return wanted(images)  # type: ignore[operator]
+
     def cell_maps(self, images: Tensor) -> Tensor:
         """Map windows of single cells (S, C, H, W) to logits (S, K, h, w)."""
         return self.body(images) if self.cells is None else self.cells(images)
 
     def judge(self, logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Map instances (N, K), bag after bag, to log-odds (B, K) and the last layer's logits (B, K or K + 1).
+        """Map instances, bag after bag, to log-odds (B, K) and the last layer's logits (B, K or K + 1).
 
         Both in the type of the last layer's weights, also where the maps were made in half precision.
         """
@@ -57,7 +62,7 @@ class BagNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Judge images, each a bag of its own class map's elements."""
-        maps = self.maps(images)
-        size, classes, h, w = maps.shape
-        logits = maps.permute(0, 2, 3, 1).reshape(-1, classes)
-        return self.judge(logits, torch.full((size,), h * w, device=maps.device))
+        maps = self.instances(images)
+        size, each, h, w = maps.shape
+        instances = maps.permute(0, 2, 3, 1).reshape(-1, each)
+        return self.judge(instances, torch.full((size,), h * w, device=maps.device))

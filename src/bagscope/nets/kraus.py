@@ -42,6 +42,7 @@ class KrausNet(nn.Module):
         convolution; Kraus et al. used .2 and .5.
     bias : start of the last layer's bias; about the logit of the learned share, so that bags start near
         the middle of the pooling's rise.
+    scores : have `instances` give every element a score as well: its weight in a pooling by attention.
 
     Source: Kraus, Ba and Frey, Bioinformatics 32 (2016) i52, section 2.2 and figure 1.
     """
@@ -54,6 +55,7 @@ class KrausNet(nn.Module):
         dropout_pool: float = 0.0,
         dropout_last: float = 0.0,
         bias: float = -3.0,
+        scores: bool = False,
     ):
         super().__init__()
         layers: list[nn.Module] = []
@@ -77,6 +79,7 @@ class KrausNet(nn.Module):
         layers += [nn.Dropout(dropout_last)] if dropout_last else []
         self.trunk = nn.Sequential(*layers)
         self.classifier = nn.Conv2d(width, classes, 1)
+        self.scorer = GatedScore(width) if scores else None
         self.grid: Grid = grid_of(shape)
         self._start(bias)
 
@@ -96,9 +99,18 @@ class KrausNet(nn.Module):
         When its weights get no gradients, a normalisation is multiplied into the convolution before it: the same
         maps up to rounding, with half the memory. Hooks on the trunk's layers are not called then.
         """
+        return self.classifier(self._features(images))
+
+    def instances(self, images: Tensor) -> Tensor:
+        """Map images to logits with each element's score behind them, (S, K + 1, h, w); logits alone without scores."""
+        features = self._features(images)
+        logits = self.classifier(features)
+        return logits if self.scorer is None else torch.cat([logits, self.scorer(features)], 1)
+
+    def _features(self, images: Tensor) -> Tensor:
         grad = torch.is_grad_enabled()
         if self.training or (grad and any(p.requires_grad for p in self.parameters())):
-            return self.classifier(self.trunk(images))
+            return self.trunk(images)
         x = images
         for layer, following in pairwise([*self.trunk, self.classifier]):
             if isinstance(layer, nn.Conv2d):
@@ -107,7 +119,23 @@ class KrausNet(nn.Module):
                 x = layer(x) if grad else relu_(x)
             elif not isinstance(layer, nn.BatchNorm2d):
                 x = layer(x)
-        return self.classifier(x)
+        return x
+
+
+class GatedScore(nn.Module):
+    """Features (S, F, h, w) to a score for each element, (S, 1, h, w): w . (tanh(V h) * sigmoid(U h)).
+
+    Source: Ilse, Tomczak and Welling, ICML 2018, equation 9.
+    """
+
+    def __init__(self, features: int, hidden: int = 128):
+        super().__init__()
+        self.content, self.gate = nn.Conv2d(features, hidden, 1), nn.Conv2d(features, hidden, 1)
+        self.weight = nn.Conv2d(hidden, 1, 1, bias=False)  # a bias would be the same for all elements
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Weigh every element."""
+        return self.weight(torch.tanh(self.content(features)) * torch.sigmoid(self.gate(features)))
 
 
 def _folded(layer: nn.Conv2d, following: nn.Module, x: Tensor) -> Tensor:

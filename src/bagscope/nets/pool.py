@@ -18,7 +18,10 @@ from bagscope.registry import Registry
 # A pooling is a function (logits, lengths) -> log-odds that may also take a, r or b; a b is learned.
 POOLINGS = Registry(
     "pooling",
-    {name: f"bagscope.ops.pooling:{name}" for name in ("noisy_and", "noisy_or", "isr", "gm", "lse", "mean", "max")},
+    {
+        name: f"bagscope.ops.pooling:{name}"
+        for name in ("noisy_and", "noisy_or", "isr", "gm", "lse", "mean", "max", "attention")
+    },
 )
 # Thresholds stay this far from 0 and 1, where no share of instances could tell bags apart any more.
 MARGIN = 1e-4
@@ -26,6 +29,8 @@ MARGIN = 1e-4
 
 class Pooling(nn.Module):
     """Instance logits (N, K) and lengths (B,) to bag log-odds (B, K), with a threshold per class if it has one.
+
+    `wants_scores` is true of one that takes (N, K + 1), a score for each instance in the last column.
 
     Parameters
     ----------
@@ -40,6 +45,7 @@ class Pooling(nn.Module):
         super().__init__()
         taken = inspect.signature(formula).parameters
         self._formula = formula
+        self.wants_scores = "scored" in taken
         self._fixed = {name: value for name, value in (("a", a), ("r", r)) if name in taken}
         self.free: nn.Parameter | None = None
         if "b" in taken:
@@ -68,7 +74,7 @@ def make_pooling(
 
     Parameters
     ----------
-    name : noisy_and, noisy_or, isr, gm, lse, mean or max.
+    name : noisy_and, noisy_or, isr, gm, lse, mean, max or attention.
     classes : K, >= 1.
     a : steepness of noisy_and, in [1e-6, 1e6].
     r : sharpness of gm and lse, in [1e-6, 1e6].

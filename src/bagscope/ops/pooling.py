@@ -1,4 +1,4 @@
-"""How sure a bag is when its instances are this sure: seven poolings, as log-odds.
+"""How sure a bag is when its instances are this sure: seven poolings and a learned one, as log-odds.
 
 Every pooling returns L = log P - log(1 - P) of the bag's probability P, never P itself, so that a loss on
 logits stays exact where P is 0 or 1 in floating point. Everything is computed in float64, whatever comes in:
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from bagscope.errors import SettingsError
-from bagscope.ops.bags import Bags, Lengths, bag_logsumexp, bag_max, bag_mean, check_lengths
+from bagscope.ops.bags import Bags, Lengths, bag_logsumexp, bag_max, bag_mean, bag_sum, check_lengths, spread
 
 LEAST, MOST = 1e-6, 1e6
 # sigmoid(-600) is 1e-261: far beyond any network's logits, and still a number of full precision.
@@ -190,6 +190,33 @@ def _log_sinh_over_x(x: Tensor) -> Tensor:
     series = s * (1 / 6 - s * (1 / 180 - s * (1 / 2835 - s * (1 / 37800 - s / 467775))))
     far = x.clamp(min=0.1)
     return torch.where(x < 0.1, series, far + torch.log(-torch.expm1(-2 * far)) - torch.log(2 * far))
+
+
+def attention(scored: Tensor, lengths: Lengths) -> Tensor:
+    """Log-odds as a weighted mean of the instances', by weights that add up to one in each bag.
+
+    L = sum_j softmax_j(s) z_j: the instances share out one attention, which is the same for all classes. A bag
+    repeated is the same bag; a number added to all scores of a bag changes nothing.
+
+    Parameters
+    ----------
+    scored : (N, K + 1) instance log-odds z and, in the last column, their scores s.
+    lengths : (B,) whole numbers >= 1 that add up to N.
+
+    Returns
+    -------
+    (B, K) log-odds of the bags, dtype of `scored`.
+
+    Raises
+    ------
+    BagError : lengths do not add up, or a bag is empty.
+
+    Source: Ilse, Tomczak and Welling, ICML 2018, equations 7 to 9; the scores are made by `nets.kraus`.
+    """
+    bags = check_lengths(scored, lengths)
+    z, score = scored[:, :-1].double(), scored[:, -1:].double()
+    weight = torch.exp(score - spread(bag_logsumexp(score, bags), bags))
+    return bag_sum(weight * z, bags).to(scored.dtype)
 
 
 def _share(b: Tensor | float, logits: Tensor) -> Tensor:

@@ -178,6 +178,31 @@ def seeded_regions(seeds: np.ndarray, foreground: np.ndarray, landscape: np.ndar
     return values[grown]
 
 
+def speaking_region(found: np.ndarray, bright: np.ndarray, level: float) -> np.ndarray:
+    """Pixels of a class, where a map of what speaks for it is high and the image is bright: (H, W) bool.
+
+    High is what exceeds `level` times the map's own Otsu threshold: a map multiplied by any number gives the same
+    answer. A map of one value shows nothing.
+
+    Parameters
+    ----------
+    found : (H, W) the map, finite and >= 0; smoothed, as it peaks on a thing's strokes and edges.
+    bright : (H, W) bool; all true for the map alone.
+    level : share of the threshold; below 1 the faint parts of a thing are taken along.
+
+    Raises
+    ------
+    RegionError : shapes that differ, or values that are no finite numbers.
+    """
+    _check_mask(bright)
+    if found.shape != bright.shape or not np.isfinite(found).all():
+        cause = f"a map of {found.shape} and a mask of {bright.shape}, or values that are no finite numbers"
+        raise RegionError(cause, "Give images of one field.", code="region_shapes")
+    if found.max() == found.min():
+        return np.zeros(found.shape, bool)
+    return bright & (found > level * threshold_otsu(np.asarray(found, np.float64)))
+
+
 def region_table(labels: np.ndarray) -> RegionTable:
     """Measure where the things of a label image lie; pieces of one number are one thing.
 

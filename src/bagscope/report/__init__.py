@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from bagscope.report.page import Beside, Picture
+    from bagscope.report.network import Network
+    from bagscope.report.page import Beside
 
 
 class _Callable(ModuleType):
@@ -21,7 +21,7 @@ class _Callable(ModuleType):
         out: Path | str = "report.html",
         *,
         beside: Beside | None = None,
-        pictures: Sequence[Picture] = (),
+        model: Network | None = None,
     ) -> Path:
         """Write the page of a score folder.
 
@@ -29,7 +29,8 @@ class _Callable(ModuleType):
         ----------
         scores : what `Model.score` returned, or the folder.
         out : the page, one file that opens offline.
-        beside, pictures : see `report.page.write_report`.
+        beside : see `report.page.write_report`.
+        model : that made the scores (`bagscope.load`); the page then shows its filters and layers.
 
         Raises
         ------
@@ -38,7 +39,7 @@ class _Callable(ModuleType):
         from bagscope.report.page import write_report
 
         folder = cast(Path, getattr(scores, "folder", scores))
-        return write_report(Path(folder), Path(out), beside=beside, pictures=pictures)
+        return write_report(Path(folder), Path(out), beside=beside, model=model)
 
 
 sys.modules[__name__].__class__ = _Callable

@@ -133,3 +133,67 @@ def png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110, metadata={"Software": ""})
     return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class CurveSet:
+    """Noisy-AND of some classes: steepness a, learned b (R, K) of several runs, (K,) true shares."""
+
+    classes: Sequence[str]
+    a: float
+    learned: np.ndarray
+    shares: np.ndarray
+
+
+def pooling_curves_figure(curves: CurveSet) -> bytes:
+    """Draw how the probability of a bag rises with the share of its instances, and the learned middle of each class.
+
+    Kraus et al. 2016, figure 2.
+    """
+    figure = Figure(figsize=(10.4, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
+    share = np.linspace(0, 1, 201)
+    colours = (CLASS_COLOURS * (1 + len(curves.classes) // 8))[: len(curves.classes)]
+    for k, (name, colour) in enumerate(zip(curves.classes, colours, strict=True)):
+        b = curves.learned[:, k].mean()
+        rise = [1 / (1 + np.exp(-curves.a * (at - b))) for at in (share, 0.0, 1.0)]
+        left.plot(share, (rise[0] - rise[1]) / (rise[2] - rise[1]), color=colour, lw=1.8)
+        left.plot(b, 0.02, marker="|", ms=12, color=colour, mew=2)
+        right.scatter(
+            np.full(len(curves.learned), curves.shares[k]), curves.learned[:, k], s=16, color=colour, alpha=0.7, lw=0
+        )
+        right.errorbar(curves.shares[k], b, curves.learned[:, k].std(), color=INK, capsize=3, lw=1)
+        right.annotate(name, (curves.shares[k], b), xytext=(6, 4), textcoords="offset points", fontsize=8, color=INK)
+    left.set_xlabel("mean probability of the class map's elements")
+    left.set_ylabel("probability of the field")
+    left.set_title(f"Noisy-AND, a = {curves.a:g}, b of each class", fontsize=10)
+    right.set_xlabel("share of the class's digits in its fields")
+    right.set_ylabel("learned b")
+    right.set_title(f"learned b, {len(curves.learned)} runs, mean and standard deviation", fontsize=10)
+    for place in (left, right):
+        place.spines[["top", "right"]].set_visible(False)
+    return png(figure)
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """An image (H, W) and maps of it, by name, of any size."""
+
+    title: str
+    image: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
+def map_figure(rows: Sequence[MapRow]) -> bytes:
+    """Draw images and what was made of them, a row each."""
+    across = 1 + max(len(row.maps) for row in rows)
+    figure = Figure(figsize=(2.5 * across, 2.75 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for places, row in zip(figure.subplots(len(rows), across, squeeze=False), rows, strict=True):
+        for place, (name, picture) in zip(places, {row.title: row.image, **row.maps}.items(), strict=False):
+            high = np.quantile(picture, 0.998) if picture.dtype.kind == "f" and picture.size > 10_000 else None
+            place.imshow(picture, cmap="gray", vmin=0, vmax=high, interpolation="nearest")
+            place.set_title(name, fontsize=8)
+            place.set_axis_off()
+    return png(figure)

@@ -30,12 +30,16 @@ DULL, FAINT, SATURATED = 0.5, 0.2, 0.02
 
 @dataclass
 class Gallery:
-    """Pictures by key: of fields (`f<row>`), their outlines (`o<row>`) and cells; flags by row; cells by class."""
+    """Pictures by key: of fields (`f<row>`), their outlines (`o<row>`) and cells; flags by row; cells by class.
+
+    edge : pixels a side of a field's picture. field : height and width of a field; None when none could be read.
+    """
 
     pictures: dict[str, str]
     flags: dict[int, list[str]]
     cells: dict[str, list[dict[str, Any]]]
     edge: int
+    field: tuple[int, int] | None = None
 
 
 def make_gallery(findings: Findings, progress: Callable[[int, int], None]) -> Gallery:
@@ -54,10 +58,11 @@ def make_gallery(findings: Findings, progress: Callable[[int, int], None]) -> Ga
         return gallery
     wanted = _cells_to_show(findings)
     seen: dict[int, tuple[float, float]] = {}
-    for done, (position, field) in enumerate(_fields(findings, sorted({*shown, *wanted})), start=1):
+    for done, (position, field) in enumerate(fields_at(findings, sorted({*shown, *wanted})), start=1):
         pixels = read_pixels(field)
         row = int(findings.images["row"].iloc[position])
         if pixels is not None and pixels.shape[0] == len(look.hues):
+            gallery.field = gallery.field or (pixels.shape[1], pixels.shape[2])
             if position in shown:
                 mask = _mask(findings, position)
                 drawn = field_picture(pixels, look, mask, gallery.edge)
@@ -105,7 +110,8 @@ def _shown(images: pd.DataFrame) -> list[int]:
     return scored[order < MOST_SITES].tolist()
 
 
-def _fields(findings: Findings, positions: list[int]) -> Iterator[tuple[int, FieldFiles]]:
+def fields_at(findings: Findings, positions: list[int]) -> Iterator[tuple[int, FieldFiles]]:
+    """Name the files of the fields at some positions of the screen, when it is there."""
     screen = findings.screen
     images = findings.run.get("settings", {}).get("images", {})
     for position in positions:
@@ -116,7 +122,7 @@ def _fields(findings: Findings, positions: list[int]) -> Iterator[tuple[int, Fie
 
 def _look(findings: Findings, shown: list[int]) -> Look | None:
     step = max(1, len(shown) // _LOOKS)
-    read = [pixels for _, field in _fields(findings, shown[::step]) if (pixels := read_pixels(field)) is not None]
+    read = [pixels for _, field in fields_at(findings, shown[::step]) if (pixels := read_pixels(field)) is not None]
     if not read:
         return None
     channels = len(read[0])

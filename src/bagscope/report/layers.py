@@ -84,6 +84,29 @@ def activations_figure(values: np.ndarray, seen: np.ndarray, channels: Sequence[
     return png(figure)
 
 
+def layers_figure(layers: Sequence[tuple[str, np.ndarray]]) -> bytes:
+    """Draw the most active filters of each layer, a row each; every layer has a scale of its own.
+
+    Parameters
+    ----------
+    layers : name and (F, h, w) >= 0; layers of one element are left out.
+    """
+    shown = [(name, values) for name, values in layers if values[0].size > 1]
+    across = 10
+    figure = Figure(figsize=(1.0 * across + 0.6, 1.08 * max(1, len(shown))), layout="constrained")
+    FigureCanvasAgg(figure)
+    for places, (name, values) in zip(figure.subplots(max(1, len(shown)), across, squeeze=False), shown, strict=False):
+        order = np.argsort(-values.mean((1, 2)), kind="stable")[:across]
+        limit = float(values[order].max()) or 1.0
+        for place in places:
+            _bare(place)
+        for place, number in zip(places, order, strict=False):
+            place.imshow(values[number], cmap="magma", vmin=0, vmax=limit)
+            place.set_title(str(number), fontsize=6, pad=1)
+        places[0].set_ylabel(f"{name}\n{len(values)} filters", fontsize=7)
+    return png(figure)
+
+
 def write_picture(path: Path, picture: bytes) -> None:
     """Write a picture; it is whole or absent."""
     write_atomic(path, picture)

@@ -17,6 +17,7 @@ from bagscope.files.writer import write_atomic
 from bagscope.report import sections, why
 from bagscope.report.findings import Findings, read_findings
 from bagscope.report.gallery import make_gallery
+from bagscope.report.network import Network, Picture, network_pictures
 
 _FILES = "bagscope.report.page_files"
 SECTIONS = (
@@ -40,20 +41,12 @@ class Beside:
     rows: Sequence[Sequence[str]]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture that another room made (PNG), such as a network's first filters."""
-
-    name: str
-    png: bytes
-
-
 def write_report(
     scores: Path,
     out: Path,
     *,
     beside: Beside | None = None,
-    pictures: Sequence[Picture] = (),
+    model: Network | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Write the page of a score folder; it is whole or absent.
@@ -65,7 +58,7 @@ def write_report(
     ----------
     scores : folder that `bagscope score` made.
     beside : what stands beside the calls.
-    pictures : of the model, shown with it.
+    model : that made the scores; its filters and the answers of its layers are shown.
     progress : called with fields read and all fields that are shown.
 
     Raises
@@ -79,7 +72,7 @@ def write_report(
         _environment()
         .from_string(_text("page.html"))
         .render(
-            **_content(findings, gallery, beside, pictures),
+            **_content(findings, gallery, beside, network_pictures(model, findings) if model is not None else []),
             style=style,
             script=script,
             style_hash=_hash(style),
@@ -118,7 +111,7 @@ def _content(findings: Findings, gallery: Any, beside: Beside | None, pictures: 
         "contrast": "its 1 % and 99.7 % quantiles",
         **why.quality(findings, gallery),
         "beside": beside,
-        "model": why.model(findings, [(one.name, _png(one.png)) for one in pictures]),
+        "model": why.model(findings, [(one.name, _png(one.png)) for one in pictures], gallery.field),
         "origin": why.origin(findings),
         "data": _json(data),
     }

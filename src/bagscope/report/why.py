@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bagscope.report import charts, statistics
+from bagscope.report.architecture import architecture_chart
 from bagscope.report.findings import Findings
 from bagscope.report.gallery import Gallery
 from bagscope.report.marks import marks
@@ -72,7 +73,8 @@ def quality(findings: Findings, gallery: Gallery) -> dict[str, Any]:
     ]
     place = {(p, w): at for at, (p, w) in enumerate(zip(wells["plate"], wells["well"], strict=True))}
     for one in findings.images.to_dict("records"):
-        for flag in gallery.flags.get(int(one["row"]), []):
+        unlike = [f"unlike the training images ({one['unlike']})"] if one.get("unlike") else []
+        for flag in [*gallery.flags.get(int(one["row"]), []), *unlike]:
             told = f"site {one['site']}: {flag}, called {one['call'] or 'nothing'}"
             look.append({"id": place[one["plate"], one["well"]], "well": f"{one['plate']} {one['well']}", "told": told})
     failures = findings.failures
@@ -94,8 +96,15 @@ def quality(findings: Findings, gallery: Gallery) -> dict[str, Any]:
     }
 
 
-def model(findings: Findings, pictures: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
-    """The model's history, pooling curves, pictures, layers and card."""
+def model(
+    findings: Findings, pictures: Sequence[tuple[str, str]], field: tuple[int, int] | None
+) -> dict[str, Any] | None:
+    """The model's history, pooling curves, pictures, layers and card.
+
+    Parameters
+    ----------
+    field : height and width of an image; None when none can be read any more.
+    """
     card = findings.card
     if not card:
         return None
@@ -114,7 +123,7 @@ def model(findings: Findings, pictures: Sequence[tuple[str, str]]) -> dict[str, 
         "history": history,
         "curves": _curves(findings),
         "pictures": [{"name": name, "uri": uri} for name, uri in pictures],
-        "layers": _layers(card),
+        "architecture": _architecture(card, field),
         "card": _card_rows(card, findings),
     }
 
@@ -140,15 +149,14 @@ def _curves(findings: Findings) -> list[dict[str, str]]:
     return found
 
 
-def _layers(card: dict[str, Any]) -> list[str]:
-    if card.get("network", {}).get("name") != "kraus":
-        return []
-    c, k = len(card["channels"]), len(card["classes"])
-    return [
-        f"image: {c} channels", "average pool 3/2", "conv 3: 32", "conv 3: 64", "max pool 3/2", "conv 5: 64",
-        "max pool 3/2", "conv 3: 128", "max pool 3/2", "conv 3: 128", "max pool 3/2", "conv 1: 1000",
-        f"class maps: {k}", f"{card.get('pooling', {}).get('name', '')}: P per class", "last layer: y",
-    ]  # fmt: skip
+def _architecture(card: dict[str, Any], field: tuple[int, int] | None) -> str:
+    if card.get("network", {}).get("name") != "kraus" or field is None:
+        return ""
+    factor, classes = float(card.get("scale", {}).get("factor", 1)), len(card["classes"])
+    h, w = (max(1, round(n * factor)) for n in field)
+    outputs = classes + bool(card.get("none_trained") and not card.get("several_labels"))
+    pooling, smallest = str(card.get("pooling", {}).get("name", "")), int(card["grid"]["smallest"])
+    return architecture_chart(len(card["channels"]), classes, h, w, pooling, outputs, smallest)
 
 
 def _card_rows(card: dict[str, Any], findings: Findings) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["EXPERIMENTS", "run_experiment"]
 
 # Each entry: a function (Order, Events) -> folder of the results.
-EXPERIMENTS = Registry("experiment", {"bbbc013": "bagscope.reproduce.bbbc013:reproduce"})
+EXPERIMENTS = Registry("experiment", {name: f"bagscope.reproduce.{name}:reproduce" for name in ("bbbc013", "digits")})
 
 
 def run_experiment(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ from bagscope.reproduce.demo_cells import cells_judged
 from bagscope.run.events import Events
 from bagscope.run.score_folder import Scores
 from bagscope.run.train import train
-from bagscope.synth.plate import simulate_plate
+from bagscope.synth.plate import FOREIGN, simulate_plate
 from bagscope.synth.truth import PlateTruth
 from bagscope.tables.frames import csv_bytes
 
 PLATE, TABLE, MODEL, SCORES, COMPARED = "plate", "screen.csv", "model", "scores", "truth_and_calls.csv"
 PICTURE, REPORT = "plate.png", "report.html"
 SCORE = "probability:positive"
+FOREIGN_PLATE = "demo02"
 PATTERN = "{plate}_{well}_s{site}.ome.tif"
 # In between, both classes are there in numbers, and either call is right.
 CLEARLY_NOT, CLEARLY = 0.1, 0.75
@@ -46,8 +47,13 @@ class Shown:
 def run_demo(out: Path, seed: int, device: str | None, threads: int | None, overwrite: bool, events: Events) -> Shown:
     """Simulate, import, check, train, score, compare."""
     began = time.monotonic()
-    events.say(f"A simulated plate goes into {out}: 96 wells, 2 channels; about 2 minutes on two cores.")
+    events.say(
+        f"A simulated plate goes into {out}: 96 wells, 2 channels, and 12 wells of a second "
+        "one from another microscope; about 2 minutes on two cores."
+    )
     with claimed(out, (PLATE, TABLE, MODEL, SCORES, PICTURE, REPORT, COMPARED), finished=COMPARED, overwrite=overwrite):
+        # Drawn first, so that plate map and truth are those of the other one: of this one nothing is known.
+        simulate_plate(out / PLATE, seed + 1, rows=2, columns=6, plate=FOREIGN_PLATE, odd={}, microscope=FOREIGN)
         truth = simulate_plate(out / PLATE, seed, progress=lambda n, of: events.progress("drawing wells", n, of))
         screen = import_screen("pattern", out / PLATE / "images", out / PLATE / "platemap.csv", pattern=PATTERN)
         write_screen(screen, out / TABLE)
@@ -56,17 +62,19 @@ def run_demo(out: Path, seed: int, device: str | None, threads: int | None, over
         scores = model.score(
             out / TABLE, out / SCORES, cells="own", masks=True, device=device, threads=threads, events=events
         )
-        table = compared(truth, scores)
-        write_atomic(out / PICTURE, _picture(table, scores, model.classes))
+        own = of_plate(scores, truth.plate)
+        table = compared(truth, own)
+        write_atomic(out / PICTURE, _picture(table, own, model.classes))
         lines, values = judged(table, truth)
-        more, of_cells = cells_judged(out / PLATE, truth, scores)
-        lines += more
-        values |= of_cells
+        for more, found in (cells_judged(out / PLATE, truth, own), unlike_judged(truth, scores)):
+            lines += more
+            values |= found
         events.say(f"Making a page of it: {out / REPORT}")
         write_report(
             scores.folder,
             out / REPORT,
             beside=_beside(table, lines),
+            model=model,
             progress=lambda done, of: events.progress("drawing", done, of),
         )
         write_atomic(out / COMPARED, csv_bytes(table))
@@ -98,6 +106,33 @@ def compared(truth: PlateTruth, scores: Scores) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def of_plate(scores: Scores, plate: str) -> Scores:
+    """Return the fields and wells of one plate alone."""
+    images, wells = (table[table["plate"] == plate].reset_index(drop=True) for table in (scores.images, scores.wells))
+    return replace(scores, images=images, wells=wells)
+
+
+def unlike_judged(truth: PlateTruth, scores: Scores) -> tuple[list[str], dict[str, Any]]:
+    """Sum up which images were found unlike those of training: of the other plate, of odd wells, of all others."""
+    images = scores.images[scores.images["n_fields"] > 0]
+    flagged = images["unlike"] != ""
+    foreign = images["plate"] == FOREIGN_PLATE
+    odd = {well.well: well.odd for well in truth.wells if well.odd}
+    is_odd = ~foreign & images["well"].isin(odd)
+    usual = ~foreign & ~is_odd
+    wells = ", ".join(
+        f"{well} ({odd[well]}): {'yes' if flag else 'no'}"
+        for well, flag in zip(images.loc[is_odd, "well"], flagged[is_odd], strict=True)
+    )
+    counts = [(int(flagged[part].sum()), int(part.sum())) for part in (foreign, usual)]
+    line = (
+        f"Images flagged as unlike those of training: {counts[0][0]} of {counts[0][1]} of the plate from another "
+        f"microscope; {wells}; {counts[1][0]} of {counts[1][1]} others"
+    )
+    values = {"unlike_foreign": counts[0][0], "unlike_usual": counts[1][0]}
+    return [line], values
 
 
 def _beside(table: pd.DataFrame, lines: list[str]) -> Beside:

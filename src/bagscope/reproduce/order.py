@@ -23,21 +23,26 @@ class Order:
     device: str | None = None
     threads: int | None = None
 
-    def folder(self, where: Path | None, source: str) -> Path:
+    def folder(self, where: Path | None, source: str, name: str | None = None) -> Path:
         """Return the experiment's own folder of data: `where/name`, or `where` itself when it is called so.
+
+        Parameters
+        ----------
+        name : of the data, where the experiment is called otherwise.
 
         Raises
         ------
         SettingsError : it is not there; `source` says where the data come from.
         """
-        fix = f"Name the folder that holds '{self.name}' with --data DIR or $BAGSCOPE_DATA; it comes from {source}."
+        name = name or self.name
+        fix = f"Name the folder that holds '{name}' with --data DIR or $BAGSCOPE_DATA; it comes from {source}."
         if where is None:
             cause = f"no data for {self.name}"
             raise SettingsError(cause, fix, code="no_data")
-        for place in (where / self.name, where):
-            if place.is_dir() and place.name == self.name:
+        for place in (where / name, where):
+            if place.is_dir() and place.name == name:
                 return place
-        cause = f"no folder '{self.name}' in {where}"
+        cause = f"no folder '{name}' in {where}"
         raise SettingsError(cause, fix, code="no_data")
 
     def settings(self, known: Sequence[str]) -> list[str]:

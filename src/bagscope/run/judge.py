@@ -19,7 +19,7 @@ from bagscope.run.events import Events
 from bagscope.run.failures import Failure, of_error
 from bagscope.run.inputs import Source, field_signature
 from bagscope.run.parts import FieldPart, Parts, fingerprint
-from bagscope.run.unlike import is_unlike
+from bagscope.run.unlike import unlike
 from bagscope.settings.jobs import ReadJob
 from bagscope.tables.splits import TRAIN, VALIDATION
 from bagscope.tasks import TASKS
@@ -64,7 +64,7 @@ class _Field:
     sign: str = ""
     part: FieldPart | None = None
     pixels: np.ndarray | None = None
-    is_unlike: bool = False
+    unlike: str = ""
     error: ImageReadError | None = None
 
 
@@ -114,7 +114,7 @@ def judge_fields(
         try:
             part = _part(judge, store, i, found, job.compute.tile, float(factors[i]))
             judged.parts[position] = part
-            judged.unlike += part.is_unlike
+            judged.unlike += bool(part.unlike)
             if found.part is None:
                 stage = "cells"
                 part = _with_cells(judge, store, i, found, part, cells, parts, position, float(factors[i]), um[i])
@@ -161,7 +161,7 @@ def _prepared(
             return _Field(mark, sign)
         pixels = store.whole(i)
         _refuse_changed(own, sign)
-        return _Field(mark, sign, None, pixels, is_unlike(card, pixels))
+        return _Field(mark, sign, None, pixels, unlike(card, pixels))
     except ImageReadError as error:
         return _Field(error=error)
     except OSError as error:
@@ -187,7 +187,7 @@ def _part(judge: Judge, store: PixelStore, i: int, found: _Field, tile: int, fac
     result = score(judge.network, judge.card, read, (h, w), tile, judge.device, factor)
     if pixels is None:
         _refuse_changed(store.fields[i], found.sign)
-    return FieldPart(result.log_odds.astype(np.float64), result.head.astype(np.float64), found.is_unlike)
+    return FieldPart(result.log_odds.astype(np.float64), result.head.astype(np.float64), found.unlike)
 
 
 def _with_cells(

@@ -38,12 +38,12 @@ class CellPart:
 class FieldPart:
     """Scores of one field: bag log-odds (K,) and the last layer's logits.
 
-    is_unlike : the field is darker or brighter than nearly all training images.
+    unlike : by what the field differs from the training images, in words; "" when it does not.
     """
 
     log_odds: np.ndarray
     logits: np.ndarray
-    is_unlike: bool = False
+    unlike: str = ""
     cells: CellPart | None = None
 
 
@@ -82,7 +82,7 @@ class Parts:
             if found["fingerprint"] != mark:
                 return None
             odds, logits = (np.array(found[name], np.float64) for name in ("log_odds", "logits"))
-            part = FieldPart(odds, logits, bool(found["is_unlike"]), _cells(found["cells"]))
+            part = FieldPart(odds, logits, str(found["unlike"]), _cells(found["cells"]))
         except (BagscopeError, KeyError, TypeError, ValueError):
             return None  # a part that was damaged is made again
         return part if np.isfinite(part.log_odds).all() and np.isfinite(part.logits).all() else None
@@ -93,7 +93,7 @@ class Parts:
             "fingerprint": mark,
             "log_odds": part.log_odds.tolist(),
             "logits": part.logits.tolist(),
-            "is_unlike": part.is_unlike,
+            "unlike": part.unlike,
             "cells": None if part.cells is None else asdict(part.cells),
         }
         # Two waits for the disk took longer than a small field; a part that was cut is no JSON and made again.

@@ -73,10 +73,39 @@ class Prediction:
         ------
         SettingsError : the model has no such class.
         """
+        return self._view.speaking[self._number(name)]
+
+    def region(self, name: str, *, brightness: bool = True) -> np.ndarray:
+        """Say where a class is, if it is there at all: (H, W) bool.
+
+        Pixels that speak for the class, by the network that judges cells, and that are bright.
+
+        Parameters
+        ----------
+        brightness : False: the map decides alone.
+
+        Raises
+        ------
+        SettingsError : the model has no such class.
+        """
+        return self._kind.class_region(self._view, self._number(name), brightness=brightness)
+
+    def speaks(self, name: str) -> np.ndarray:
+        """Map how much each pixel and what is near it speak for a class: (H, W) float32, >= 0.
+
+        By the network that judges cells, smoothed; `region` is where this map is high.
+
+        Raises
+        ------
+        SettingsError : the model has no such class.
+        """
+        return self._kind.strength(self._view, self._number(name))
+
+    def _number(self, name: str) -> int:
         if name not in self.classes:
             cause = f"the model has no class '{name}'{nearest(name, self.classes)}"
             raise SettingsError(cause, f"Its classes: {', '.join(self.classes)}.", code="no_class")
-        return self._view.speaking[self.classes.index(name)]
+        return self.classes.index(name)
 
     def segment(
         self,
@@ -187,6 +216,13 @@ class Model:
             _view=task.FieldView(self.network, card, pixels, result.log_odds, self.device),
             _kind=task,
         )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the network's convolutions, first to last."""
+        from bagscope.run.look import layer_names
+
+        return layer_names(self)
 
     def filters(self) -> np.ndarray:
         """Weights of the first convolution, (filters, C, k, k)."""

@@ -71,12 +71,13 @@ def scored_fields(screen: Screen, card: ModelCard, judged: JudgedFields) -> pd.D
     temperature = card.calibration.temperature
     for position, part in judged.parts.items():
         odds[position], logits[position] = part.log_odds, part.logits / temperature
-    columns = {LOG_ODDS + name: odds[:, k] for k, name in enumerate(card.classes)}
+    columns: dict[str, Any] = {LOG_ODDS + name: odds[:, k] for k, name in enumerate(card.classes)}
     columns |= {LOGIT + name: logits[:, k] for k, name in enumerate(heads)}
     split = frame["split"].to_numpy(dtype=object, copy=True)
     for position, side in judged.known.items():
         split[position] = side
     frame["split"] = split
+    columns["unlike"] = [judged.parts[at].unlike if at in judged.parts else "" for at in range(len(frame))]
     columns |= cell_columns(screen, card.classes, judged.parts)
     return pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
 

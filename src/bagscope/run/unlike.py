@@ -9,6 +9,7 @@ import numpy as np
 
 from bagscope.errors import ImageReadError, Problem, Severity
 from bagscope.files.reader import Header
+from bagscope.ops import likeness
 from bagscope.run.inputs import arrange, fields_of
 from bagscope.settings.sections import ImagesSection
 from bagscope.tables.labels import unknown_labels
@@ -19,6 +20,8 @@ from bagscope.tasks.card import ModelCard
 SAID_FROM, REFUSED_FROM = 0.02, 0.5
 # Some images of a plate are odd; when one in twenty is, the camera or the format is another.
 UNLIKE_SHARE = 0.05
+# The largest differences say it; the others follow from them.
+MOST_WORDS = 3
 
 
 def before_scoring(
@@ -109,25 +112,24 @@ def _reading(card: ModelCard, images: ImagesSection, file: str) -> list[Problem]
     ]
 
 
-def is_unlike(card: ModelCard, pixels: np.ndarray) -> bool:
-    """Tell whether some channel's typical pixel is darker or brighter than nearly all training pixels.
+def unlike(card: ModelCard, pixels: np.ndarray) -> str:
+    """Say in words by what an image differs from those of training; "" when it does not, or nobody knows.
 
     Parameters
     ----------
     pixels : (C, H, W).
     """
-    if not card.pixel_range:
-        return False
-    # Every 7th pixel each way is enough for a median.
-    middle = np.median(pixels[:, ::7, ::7], axis=(1, 2))
-    low, high = np.array(card.pixel_range).T
-    return bool(((middle < low) | (middle > high)).any())
+    if card.likeness is None:
+        return ""
+    found = likeness.appearance(pixels, card.intensity)
+    told = likeness.differences(found, np.array(card.likeness.low), np.array(card.likeness.high), card.channels)
+    return "; ".join(told[:MOST_WORDS])
 
 
-def after_scoring(unlike: int, scored: int, file: str) -> list[Problem]:
-    """Warn when more than one image in twenty is darker or brighter than the training images."""
-    if not scored or unlike <= UNLIKE_SHARE * scored:
+def after_scoring(count: int, scored: int, file: str) -> list[Problem]:
+    """Warn when more than one image in twenty looks unlike the training images."""
+    if not scored or count <= UNLIKE_SHARE * scored:
         return []
-    cause = f"{unlike} of {scored} images are darker or brighter than those of training"
-    fix = "Check bit depth, exposure and channels; scores of unlike images mean little."
+    cause = f"{count} of {scored} images look unlike those of training; column unlike of images says by what"
+    fix = "Check focus, exposure, bit depth and channels; scores of unlike images mean little."
     return [Problem("warn", "unlike_images", cause, fix, file)]

@@ -105,7 +105,7 @@ class NetworkSection(Section):
 class PoolingSection(Section):
     """From a map's elements to one probability per class."""
 
-    name: str = Field("noisy_and", description="noisy_and, noisy_or, isr, gm, lse, mean or max")
+    name: str = Field("noisy_and", description="noisy_and, noisy_or, isr, gm, lse, mean, max or attention")
     a: Positive = Field(10, description="noisy_and: steepness")
     b: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="noisy_and: share at the middle, at the start")
     r: Positive = Field(1, description="gm, lse: sharpness")
@@ -145,8 +145,16 @@ class CellsSection(Section):
 
 
 class SelfTrainingSection(Section):
-    """A second training on single cells that the network is sure of; needs a channel that shows nuclei."""
+    """A second training on single cells that the network is sure of."""
 
+    cells: Literal["nuclei", "parts"] = Field(
+        "nuclei", description="nuclei (needs a channel that shows them), or bright parts of the image that stand alone"
+    )
+    within_label: bool = Field(
+        False, description="take a cell for one of its image's label or of none, never of another class"
+    )
+    rounds: Count = Field(1, description="times that the cells are looked at anew and learned from")
+    fields: Count = Field(64, description="training images whose cells are looked at, at most")
     steps: Annotated[int, Field(ge=0)] = Field(80, description="optimiser steps; 0 = no second training")
     windows: Annotated[int, Field(ge=2)] = Field(96, description="windows of cells per step")
     rate: Positive = Field(1e-3, description="highest learning rate of the one-cycle schedule")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,13 @@ class Glyphs:
         """Return some of them."""
         return Glyphs(self.images[chosen], self.labels[chosen])
 
+    @cached_property
+    def _by_digit(self) -> list[NDArray[np.uint8]]:
+        return [self.images[self.labels == digit] for digit in range(10)]
+
     def of(self, digit: int) -> NDArray[np.uint8]:
         """Return all images of one digit."""
-        return self.images[self.labels == digit]
+        return self._by_digit[digit]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,24 @@ SMALLEST_FIELD_PX = 64  # less than two cells across shows no sheet of cells
 _PLATE_STREAM, _WELL_STREAM = 0, 1
 
 
+@dataclass(frozen=True)
+class Microscope:
+    """How a microscope shows cells: their diameter in pixels, and between what its other traits vary from well to well.
+
+    background : photoelectrons of the empty medium. haze : share of light from other planes. psf : blur of the lens.
+    """
+
+    cell_px: float = 40.0
+    background: tuple[float, float] = (10.0, 30.0)
+    haze: tuple[float, float] = (0.08, 0.2)
+    psf: tuple[float, float] = (0.9, 1.3)
+
+
+USUAL = Microscope()
+# Another objective, another camera, a thicker plate: what a model that learned from the usual one has not seen.
+FOREIGN = Microscope(cell_px=26.0, background=(60.0, 90.0), haze=(0.3, 0.45), psf=(1.6, 2.0))
+
+
 def simulate_plate(
     out: Path,
     seed: int = 0,
@@ -45,6 +64,7 @@ def simulate_plate(
     plate: str = "demo01",
     odd: Mapping[str, str] | None = None,
     well_spread: float = 0.15,
+    microscope: Microscope = USUAL,
     threads: int = 2,
 ) -> PlateTruth:
     """Draw a translocation plate and write `out/images`, `out/platemap.csv` and `out/truth`.
@@ -63,6 +83,7 @@ def simulate_plate(
     plate : the plate's name; letters, digits and hyphens.
     odd : what is wrong with which wells ({"C05": "empty"}); None chooses by the seed, {} is a clean plate.
     well_spread : standard deviation of a well's log-odds of responding round the curve.
+    microscope : how it shows cells.
     threads : wells drawn at the same time; does not change the result.
 
     Raises
@@ -77,6 +98,7 @@ def simulate_plate(
     for folder in ("images", "truth/masks", "truth/nuclei"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     draw = partial(_make_well, out=out, plate=plate, seed=seed, light=light, fields=fields_per_well, spread=well_spread)
+    draw = partial(draw, microscope=microscope)
     made = _make_all([partial(draw, planned, odd.get(planned.well, "")) for planned in plan], threads, progress)
     wells = tuple(truth for truth, _ in made)
     write_tables(out, plate, plan, wells, [row for _, rows_of_cells in made for row in rows_of_cells])
@@ -137,15 +159,19 @@ def _make_well(
     light: NDArray[np.float32],
     fields: int,
     spread: float,
+    microscope: Microscope,
 ) -> MadeWell:
     key = (_WELL_STREAM, planned.row, planned.column)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
     share = jittered_share(rng, planned.share, spread)
     px = light.shape[-1]
     density = rng.uniform(0.35, 1.0)  # crowding: from a thin lawn to a sheet without gaps
-    settings = {"clumping": rng.uniform(0.3, 1.0), "background": rng.uniform(10, 30), "haze": rng.uniform(0.08, 0.2)}
-    n_cells = 0 if odd == "empty" else round(density * (px / FULL_FIELD_PX_PER_CELL) ** 2)
-    settings |= {"psf_px": 6.0 if odd == "out of focus" else rng.uniform(0.9, 1.3)}
+    own = microscope
+    settings = {"clumping": rng.uniform(0.3, 1.0), "background": rng.uniform(*own.background)}
+    settings |= {"haze": rng.uniform(*own.haze), "cell_px": own.cell_px}
+    per_cell = FULL_FIELD_PX_PER_CELL * own.cell_px / USUAL.cell_px
+    n_cells = 0 if odd == "empty" else round(density * (px / per_cell) ** 2)
+    settings |= {"psf_px": 6.0 if odd == "out of focus" else rng.uniform(*own.psf)}
     settings |= {"debris": (60.0 if odd == "debris" else 3.0) * (px / 448) ** 2}
     drawn: list[Cell] = []
     table: list[dict[str, object]] = []

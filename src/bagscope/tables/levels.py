@@ -16,7 +16,7 @@ from bagscope.tables.wells import NO_WELL
 LOG_ODDS = "log_odds:"
 LOGIT = "logit:"
 _FIRST = ("plate", "well", "site", "row")
-_OF_A_FIELD = ("row", "site", "page", "z", "t", "mask", "mask_file", "map_file", "well_written")
+_OF_A_FIELD = ("row", "site", "page", "z", "t", "mask", "mask_file", "map_file", "unlike", "well_written")
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,9 @@ def _finish(
 ) -> pd.DataFrame:
     """Put the columns in order: keys, counts, classes, call, confidence, split."""
     counts = [name for name in frame.columns if name.startswith("n_called:")]
-    last = [name for name in ("n_wells", "n_fields", "n_cells", *counts, "split") if name in frame]
+    last = [name for name in ("n_wells", "n_fields", "n_cells", *counts, "split", "unlike") if name in frame]
     columns: dict[str, object] = {name: frame[name].to_numpy() for name in frame.columns if name not in last}
-    columns |= {name: frame[name].to_numpy() for name in last if name != "split"}
+    columns |= {name: frame[name].to_numpy() for name in last if name not in ("split", "unlike")}
     ends = interval or ()
     for k, name in enumerate(classes):
         for kind, part in (("mil_probability", "mil"), ("probability", "own")):
@@ -160,4 +160,6 @@ def _finish(
     )
     columns |= {"call": calls, "confidence": confidence}
     columns["split"] = frame["split"].to_numpy() if "split" in frame else np.full(len(frame), "", dtype=object)
+    if "unlike" in frame:
+        columns["unlike"] = frame["unlike"].to_numpy()
     return pd.DataFrame(columns)

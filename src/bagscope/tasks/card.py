@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bagscope.ops.likeness import WORDS
+
 FORMAT_VERSION: Final = 1
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -43,6 +45,13 @@ class ReadingCard(CardPart):
     gray: bool = False
 
 
+class LikenessCard(CardPart):
+    """Least and largest of what an image like the training ones looks like, (C, 7) each, see ops.likeness."""
+
+    low: tuple[tuple[float, ...], ...]
+    high: tuple[tuple[float, ...], ...]
+
+
 class CallCard(CardPart):
     """Thresholds of the call rule."""
 
@@ -63,11 +72,13 @@ class CellCard(CardPart):
     """What a model knows of single cells.
 
     nuclei : channel that shows them, "" for none. self_trained : cells have weights of their own.
+    from_parts : which were learned from bright parts of the image that stand alone.
     background, foreground, coupling : see ops.seed_fit. blank_pixels : how many they rest on.
     """
 
     nuclei: str = ""
     self_trained: bool = False
+    from_parts: bool = False
     own_labels: tuple[int, ...] = ()
     background: Annotated[float, Field(ge=0)]
     foreground: Annotated[float, Field(ge=0)]
@@ -89,7 +100,7 @@ class ModelCard(CardPart):
     thresholds: tuple[Share, ...] | None = None
     grid: dict[str, float]
     intensity: IntensityCard
-    pixel_range: tuple[tuple[float, float], ...] = ()
+    likeness: LikenessCard | None = None
     reading: ReadingCard | None = None
     scale: ScaleCard
     calls: CallCard
@@ -109,8 +120,10 @@ class ModelCard(CardPart):
             "intensity.dark": (len(self.intensity.dark), channels),
             "intensity.background": (len(self.intensity.background), channels),
             "intensity.spread": (len(self.intensity.spread), channels),
-            "pixel_range": (len(self.pixel_range or self.channels), channels),
         }
+        if self.likeness is not None:
+            for name, rows in (("low", self.likeness.low), ("high", self.likeness.high)):
+                counts[f"likeness.{name}"] = (len(rows) if {len(row) for row in rows} == {len(WORDS)} else -1, channels)
         for name, (there, wanted) in counts.items():
             if there != wanted:
                 message = f"{name} has {there} different values, {wanted} are needed"

@@ -17,6 +17,7 @@ from bagscope.ops.regions import RegionTable, class_instances, region_table, see
 from bagscope.ops.seed_fit import Sure, seed_fit
 from bagscope.tasks.card import CellCard, ModelCard
 from bagscope.tasks.images.cell_windows import WINDOWS_PER_PASS, cut_windows, judge_windows, refuse_outside
+from bagscope.tasks.images.class_regions import log_odds_of, number_type, present_regions
 from bagscope.tasks.images.field_maps import dense_field, read_dense, speaking_maps, to_image
 from bagscope.tasks.images.nuclear import AUTO, find_nuclei, nuclear_channel
 from bagscope.tasks.images.samples import to_device
@@ -59,7 +60,7 @@ class FieldView:
     ----------
     net : in evaluation mode, on `device`.
     pixels : (C, H, W) grey values.
-    log_odds : (K,) of the whole field, from `score_field`.
+    log_odds : (K,) of the whole field, from `score_field`; None where no map is asked for.
     factor : rescaled over original pixels; default: the card's.
     """
 
@@ -68,11 +69,12 @@ class FieldView:
         net: BagNet,
         card: ModelCard,
         pixels: np.ndarray,
-        log_odds: np.ndarray,
+        log_odds: np.ndarray | None,
         device: torch.device,
         factor: float | None = None,
     ):
-        self.net, self.card, self.pixels, self.log_odds, self.device = net, card, pixels, log_odds, device
+        self.net, self.card, self.pixels, self.device = net, card, pixels, device
+        self._log_odds = log_odds
         self.scale = card.scale.factor if factor is None else factor
         self.shape: tuple[int, int] = (pixels.shape[1], pixels.shape[2])
 
@@ -86,11 +88,24 @@ class FieldView:
         """The normalised, rescaled field, (C, h, w): what the network eats."""
         return windows.rescale(self.grey, self.scale)
 
+    @property
+    def log_odds(self) -> np.ndarray:
+        """What the network says of the whole field, (K,)."""
+        if self._log_odds is None:
+            message = "this field was opened without being judged"
+            raise ValueError(message)
+        return self._log_odds
+
     @cached_property
     def speaking(self) -> np.ndarray:
         """Jacobian maps of all classes, (K, H, W)."""
         found = speaking_maps(self.net, self.prepared, self.log_odds)
         return to_image(found, self.shape, self.scale).cpu().numpy()
+
+    def cells_speaking(self, k: int) -> np.ndarray:
+        """Jacobian map of one class by the network that judges cells, (H, W)."""
+        found = speaking_maps(self.net, self.prepared, self.log_odds, [k], cells=True)
+        return to_image(found, self.shape, self.scale)[0].cpu().numpy()
 
     @cached_property
     def dense(self) -> Tensor:
@@ -178,22 +193,23 @@ def own_cells(view: FieldView, nuclear: str, score: str) -> Cells:
     """Find and judge the cells of a field without any help.
 
     Where a nuclear channel is named, a cell is a nucleus and the foreground nearer to it than to any other, no further
-    away than a cell is wide. Without one, cells are the parts of the class masks.
+    away than a cell is wide. Without one, cells are the parts of the class masks; where the network has learned from
+    bright parts that stand alone, these are the places that speak for the classes that the field shows.
 
     Parameters
     ----------
     nuclear : channel of the nuclei, "" for none.
     score : "window" (the network on the cell's own window) or "map" (the dense class map at the cell's centre).
     """
-    odds = foreground(view)
     if not nuclear:
-        mask = class_mask(view, odds)
+        from_parts = cell_card(view.card).from_parts
+        mask = present_regions(view) if from_parts else class_mask(view, foreground(view))
         least = 1 if view.cell_px is None else int(view.cell_px**2 * LEAST_SHARE)
         labels, _ = class_instances(mask, min_area=max(1, least))
         table = region_table(labels)
         return Cells(labels, np.where(labels > 0, mask, 0), table, judged(view, table, score))
     seeds = find_nuclei(view.pixels[view.card.channels.index(nuclear)], view.cell_px)
-    return seeded_cells(view, seeds, odds > 0, score)
+    return seeded_cells(view, seeds, foreground(view) > 0, score)
 
 
 def seeded_cells(view: FieldView, seeds: np.ndarray, mask: np.ndarray, score: str) -> Cells:
@@ -239,8 +255,8 @@ def called(view: FieldView, labels: np.ndarray, table: RegionTable, score: str) 
     """Judge cells, and colour each with the class that it shows."""
     logits = judged(view, table, score)
     # A probability above the threshold is a logit above its log-odds.
-    shown = np.where(logits.max(1, initial=-np.inf) >= _log_odds(view.card.calls.threshold), logits.argmax(1) + 1, 0)
-    colour = np.zeros(len(table) + 1, _number_type(len(view.card.classes)))
+    shown = np.where(logits.max(1, initial=-np.inf) >= log_odds_of(view.card.calls.threshold), logits.argmax(1) + 1, 0)
+    colour = np.zeros(len(table) + 1, number_type(len(view.card.classes)))
     colour[1:] = shown
     place = np.searchsorted(table.label, labels)
     return Cells(labels, np.where(labels > 0, colour[np.where(labels > 0, place + 1, 0)], 0), table, logits)
@@ -268,22 +284,13 @@ def class_mask(view: FieldView, odds: np.ndarray) -> np.ndarray:
     like to agree.
     """
     if not (odds > 0).any():
-        return np.zeros(view.shape, _number_type(len(view.card.classes)))
+        return np.zeros(view.shape, number_type(len(view.card.classes)))
     rows, columns = np.ogrid[: view.shape[0], : view.shape[1]]
     share = torch.log_softmax(view.class_logits(rows, columns).cpu(), 0)
     inside = torch.from_numpy(np.clip(odds, -50, 50)) + share
     unary = torch.cat([torch.zeros(1, *view.shape), inside])
     found = lattice.sum_product(unary, cell_card(view.card).coupling).argmax(0).numpy()
-    return np.where(odds > 0, found, 0).astype(_number_type(len(view.card.classes)))
-
-
-def _log_odds(probability: float) -> float:
-    with np.errstate(divide="ignore"):
-        return float(np.log(probability) - np.log1p(-probability))
-
-
-def _number_type(classes: int) -> type[np.unsignedinteger]:
-    return np.uint8 if classes < 255 else np.uint16
+    return np.where(odds > 0, found, 0).astype(number_type(len(view.card.classes)))
 
 
 def _at_the_seeds(regions: RegionTable, seeds: RegionTable) -> RegionTable:

@@ -23,7 +23,12 @@ DENSE_JUMP = 8
 
 
 def speaking_maps(
-    net: BagNet, field: Tensor, log_odds: np.ndarray, classes: Sequence[int] | None = None, tile: int = TILE
+    net: BagNet,
+    field: Tensor,
+    log_odds: np.ndarray,
+    classes: Sequence[int] | None = None,
+    tile: int = TILE,
+    cells: bool = False,
 ) -> Tensor:
     """Jacobian maps of a field: for each class, how much each pixel speaks for it.
 
@@ -34,6 +39,7 @@ def speaking_maps(
     log_odds : (K,) of the whole field.
     classes : numbers of the classes whose maps are wanted; default: all.
     tile : pixels per side of a tile, a multiple of 32; bounds the memory, not the result.
+    cells : follow the network that learned from single cells, if there is one.
 
     Returns
     -------
@@ -43,7 +49,7 @@ def speaking_maps(
     found = field.new_empty(len(wanted), *field.shape[1:])
     seed = kraus_seed(torch.from_numpy(np.asarray(log_odds, np.float32))[None].to(field.device))
     for rows, columns, x in _tiles(field, tile):
-        for at, (_, one) in enumerate(jacobian_maps(net.maps, x[None], seed, wanted)):
+        for at, (_, one) in enumerate(jacobian_maps(net.cell_maps if cells else net.maps, x[None], seed, wanted)):
             found[at, rows.kept, columns.kept] = one[0, rows.inner, columns.inner]
     return found
 

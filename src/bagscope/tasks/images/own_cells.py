@@ -8,8 +8,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from scipy import ndimage
-from skimage.segmentation import expand_labels
 from torch import Tensor
 
 from bagscope.errors import ImageReadError
@@ -21,25 +19,28 @@ from bagscope.ops.regions import otsu_log
 from bagscope.ops.seed_fit import COUPLING, Sure, sure_from_blank
 from bagscope.settings.sections import SelfTrainingSection
 from bagscope.tasks.card import CellCard
-from bagscope.tasks.images.cell_windows import EDGE, cut_windows, judge_windows
+from bagscope.tasks.images.cell_windows import EDGE, judge_windows
 from bagscope.tasks.images.cells import FieldView
-from bagscope.tasks.images.nuclear import find_nuclei, nuclear_channel
+from bagscope.tasks.images.nuclear import nuclear_channel
 from bagscope.tasks.images.scoring import score_field
-from bagscope.tasks.images.self_training import LARGE, CellCrops, own_labels, train_on_own_labels
+from bagscope.tasks.images.self_training import (
+    LARGE,
+    CellCrops,
+    labels_within,
+    own_labels,
+    train_on_own_labels,
+)
 from bagscope.tasks.images.task import ImagesTask
+from bagscope.tasks.images.things import Things, nuclei, parts
 
 # Fields on which it is measured what a map shows where no cell is; more change no digit that matters.
 FIELDS_FOR_MAPS = 16
 # Fewer blank pixels than this are no sample of background.
 LEAST_BLANK = 1000
-# Windows with room round them take 74 kB per channel each.
-MOST_WINDOWS = 3072
-# A few fields say what there is to say, and each takes half a second.
-MOST_FIELDS = 64
+# Windows with room round them take 37 kB per channel each: of two channels these are 3,072.
+MOST_BYTES = 3072 * 2 * LARGE * LARGE * 4
 # Fields differ in how many cells a network is sure of: each may give so many times its part.
 SPARE = 4
-# A cell reaches so far from its nucleus, as a share of a cell's diameter: what lies further is another one's.
-REACH = 0.3
 TILE = 64
 
 
@@ -65,8 +66,8 @@ class _Windows:
 def learn_cells(task: ImagesTask, net: BagNet, bf16: bool, listener: Listener) -> CellCard:
     """Measure what the maps show on background, and let the network learn once more from cells that it is sure of.
 
-    Cells are nuclei of the training rows, without any label but the network's own. The result depends on the rows,
-    the network, the settings and the seed alone.
+    Cells are nuclei, or bright parts that stand alone, of the training rows, without any label but the network's own
+    and, when that is wished, their row's. The result depends on the rows, the network, the settings and the seed alone.
 
     Parameters
     ----------
@@ -77,29 +78,31 @@ def learn_cells(task: ImagesTask, net: BagNet, bf16: bool, listener: Listener) -
     channel = nuclear_channel(task.job.cells.nuclei, task.card.channels)
     sure, blank = _what_maps_show(task, net)
     counts: tuple[int, ...] = ()
-    if channel and section.steps:
+    for _ in range(section.rounds if section.steps and (channel or section.cells == "parts") else 0):
         crops = _own_windows(task, net, channel, section)
-        if crops is not None:
-            counts = (*crops.targets.sum(0).astype(int).tolist(), int((crops.targets.sum(1) == 0).sum()))
-            names = ", ".join(f"{n} {name}" for name, n in zip((*task.card.classes, "none"), counts, strict=True))
-            listener.say(f"learning once more, from single cells that the network is sure of: {names}")
-            own = copy.deepcopy(net.body)
-            for parameter in own.parameters():
-                parameter.requires_grad_(True)
-            with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
-                train_on_own_labels(
-                    own,
-                    crops,
-                    steps=section.steps,
-                    size=section.windows,
-                    rate=section.rate,
-                    bf16=bf16,
-                    progress=lambda done, of, loss: listener.progress("cells", done, of, f"loss {loss:.3f}"),
-                )
-            net.cells = own
+        if crops is None:
+            break
+        counts = (*crops.targets.sum(0).astype(int).tolist(), int((crops.targets.sum(1) == 0).sum()))
+        names = ", ".join(f"{n} {name}" for name, n in zip((*task.card.classes, "none"), counts, strict=True))
+        listener.say(f"learning once more, from single cells that the network is sure of: {names}")
+        own = copy.deepcopy(net.body)
+        for parameter in own.parameters():
+            parameter.requires_grad_(True)
+        with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
+            train_on_own_labels(
+                own,
+                crops,
+                steps=section.steps,
+                size=section.windows,
+                rate=section.rate,
+                bf16=bf16,
+                progress=lambda done, of, loss: listener.progress("cells", done, of, f"loss {loss:.3f}"),
+            )
+        net.cells = own
     return CellCard(
         nuclei=channel,
         self_trained=net.cells is not None,
+        from_parts=net.cells is not None and section.cells == "parts",
         own_labels=counts,
         background=sure.background,
         foreground=sure.foreground,
@@ -118,7 +121,7 @@ def _what_maps_show(task: ImagesTask, net: BagNet) -> tuple[Sure, int]:
     chosen = np.sort(chance(task.job.seed, 111).permutation(len(store))[:FIELDS_FOR_MAPS]).tolist()
     on_blank, everywhere = [], []
     for i in chosen:
-        view = _view(task, net, i)
+        view = _view(task, net, i, judged=True)
         if view is None:
             continue
         speaking = view.speaking.sum(0)
@@ -132,16 +135,23 @@ def _what_maps_show(task: ImagesTask, net: BagNet) -> tuple[Sure, int]:
 
 
 def _own_windows(task: ImagesTask, net: BagNet, channel: str, section: SelfTrainingSection) -> CellCrops | None:
-    """Cut windows round the nuclei of training rows, and keep those that the network is sure of."""
-    rows = _drawn(task)
-    share = SPARE * MOST_WINDOWS // len(rows)
+    """Cut windows round cells of training rows, and keep those that the network is sure of."""
+    rows = _drawn(task, section.fields)
+    most = MOST_BYTES // (len(task.card.channels) * LARGE * LARGE * 4)
+    share = SPARE * most // len(rows)
+    labelled_none = (task.crops.targets.sum(1) == 0).any()
     large, others, targets = [], [], []
     for i in rows:
-        view = _view(task, net, i)
+        view = _view(task, net, i, judged=False)
         if view is None:
             continue
-        found = _windows(view, channel)
-        labels = own_labels(1 / (1 + np.exp(-found.logits)), section.sure, section.rejected)
+        found = _windows(view, parts(view) if section.cells == "parts" else nuclei(view, channel))
+        probability = 1 / (1 + np.exp(-found.logits))
+        if section.within_label:
+            rejected = 0.0 if labelled_none else section.rejected
+            labels = labels_within(probability, task.crops.targets[i], section.sure, rejected)
+        else:
+            labels = own_labels(probability, section.sure, section.rejected)
         kept = _at_most(labels.targets, share, chance(task.job.seed, 113, i))
         at = labels.positions[kept]
         large.append(found.large[at])
@@ -150,7 +160,7 @@ def _own_windows(task: ImagesTask, net: BagNet, channel: str, section: SelfTrain
     if not targets or not (np.concatenate(targets).sum(0) > 0).all():
         return None  # a class of which it is sure nowhere would be unlearned
     every = np.concatenate(targets)
-    kept = _at_most(every, MOST_WINDOWS, chance(task.job.seed, 112))
+    kept = _at_most(every, most, chance(task.job.seed, 112))
     changes = task.job.augment
     return CellCrops(
         torch.cat(large)[kept],
@@ -164,9 +174,9 @@ def _own_windows(task: ImagesTask, net: BagNet, channel: str, section: SelfTrain
     )
 
 
-def _drawn(task: ImagesTask) -> list[int]:
+def _drawn(task: ImagesTask, most: int) -> list[int]:
     """Draw the training rows whose cells are looked at: all, or as many of each class when they are too many."""
-    return _at_most(task.crops.targets, MOST_FIELDS, chance(task.job.seed, 114)).tolist()
+    return _at_most(task.crops.targets, most, chance(task.job.seed, 114)).tolist()
 
 
 def _at_most(targets: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -183,32 +193,17 @@ def _at_most(targets: np.ndarray, most: int, rng: np.random.Generator) -> np.nda
     return np.sort(order[np.argsort(rank[order], kind="stable")][:most])
 
 
-def _windows(view: FieldView, channel: str) -> _Windows:
-    nuclei = find_nuclei(view.pixels[view.card.channels.index(channel)], view.cell_px)
-    numbers = np.arange(1, nuclei.max() + 1)
-    centres = np.array(ndimage.center_of_mass(nuclei > 0, nuclei, numbers), float).reshape(-1, 2)
-    large = cut_windows(view.prepared, centres, view.scale, LARGE)
+def _windows(view: FieldView, things: Things) -> _Windows:
+    """Cut out things and judge each: alone where it stands alone, else as it lies among the others."""
+    large, others = things.windows(view), things.others(view)
+    seen = large.masked_fill(others[:, None], 0) if things.alone else large
     middle = slice((LARGE - EDGE) // 2, (LARGE + EDGE) // 2)
-    inner = large[:, :, middle, middle].contiguous(memory_format=torch.channels_last)
-    logits = judge_windows(view.net.maps, inner, len(view.card.classes))
-    return _Windows(large, _other_cells(view, nuclei, numbers, centres), logits)
+    inner = seen[:, :, middle, middle].contiguous(memory_format=torch.channels_last)
+    return _Windows(large, others, judge_windows(view.net.cell_maps, inner, len(view.card.classes)))
 
 
-def _other_cells(view: FieldView, nuclei: np.ndarray, numbers: np.ndarray, centres: np.ndarray) -> Tensor:
-    """Where in each large window another cell than its own lies, (N, 96, 96)."""
-    reach = REACH * (view.cell_px or EDGE)
-    whose = torch.from_numpy(expand_labels(nuclei, reach).astype(np.float32))[None]
-    rows, columns = (
-        torch.from_numpy(np.clip(np.floor((np.arange(m) + 0.5) / view.scale), 0, n - 1).astype(np.int64))
-        for n, m in zip(view.shape, view.prepared.shape[1:], strict=True)
-    )
-    near = cut_windows(whose[:, rows][:, :, columns], centres, view.scale, LARGE)[:, 0]
-    own = torch.from_numpy(numbers.astype(np.float32))[:, None, None]
-    return ((near > 0) & (near != own)).to(view.device)
-
-
-def _view(task: ImagesTask, net: BagNet, i: int) -> FieldView | None:
-    """Open a training row; None when it cannot be read any more."""
+def _view(task: ImagesTask, net: BagNet, i: int, judged: bool) -> FieldView | None:
+    """Open a training row, with or without what the network says of it; None when it cannot be read any more."""
     store = task.crops.store
     try:
         pixels = store.whole(i)
@@ -219,5 +214,5 @@ def _view(task: ImagesTask, net: BagNet, i: int) -> FieldView | None:
     def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         return pixels[:, y0:y1, x0:x1]
 
-    result = score_field(net, task.card, read, pixels.shape[1:], TILE, task.device)
-    return FieldView(net, task.card, pixels, result.log_odds, task.device)
+    log_odds = score_field(net, task.card, read, pixels.shape[1:], TILE, task.device).log_odds if judged else None
+    return FieldView(net, task.card, pixels, log_odds, task.device)

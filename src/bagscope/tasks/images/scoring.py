@@ -57,17 +57,19 @@ def score_field(
     scale = card.scale.factor if factor is None else factor
     size = [windows.scaled_length(n, scale) for n in shape]
     rows, columns = (geometry.spans(grid, n, tile) for n in size)
-    maps = torch.empty(len(card.classes), grid.length(size[0]), grid.length(size[1]), device=device)
+    each = len(card.classes) + bool(net.pooling.wants_scores)
+    maps = torch.empty(each, grid.length(size[0]), grid.length(size[1]), device=device)
     for r in rows:
         for c in columns:
             x = _tile(read, shape, (r, c), card, scale, device)
-            part = net.maps(x[None])[0]
+            part = net.instances(x[None])[0]
             maps[:, r.first : r.first + r.count, c.first : c.first + c.count] = part[
                 :, r.skip : r.skip + r.count, c.skip : c.skip + c.count
             ].float()
     elements = maps.flatten(1).T
     log_odds, head = net.judge(elements, torch.tensor([len(elements)], device=device))
-    result = FieldScore(log_odds[0].cpu().numpy(), head[0].cpu().numpy(), maps.cpu().numpy())
+    classes = maps[: len(card.classes)]
+    result = FieldScore(log_odds[0].cpu().numpy(), head[0].cpu().numpy(), classes.cpu().numpy())
     if not (np.isfinite(result.log_odds).all() and np.isfinite(result.head).all()):
         cause = "the network's scores are not finite"
         raise ImageReadError(cause, "Look at the pixels: are there extreme values?", code="non_finite_score")

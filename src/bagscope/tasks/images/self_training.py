@@ -47,6 +47,25 @@ def own_labels(probability: np.ndarray, sure: float, rejected: float) -> OwnLabe
     return OwnLabels(chosen, (high[chosen] & clear[chosen, None]).astype(np.float32))
 
 
+def labels_within(probability: np.ndarray, target: np.ndarray, sure: float, rejected: float) -> OwnLabels:
+    """Label the cells of one image by the network's probabilities, but only with what the image's own label allows.
+
+    A bag in which a class is absent holds no instance of it (Dietterich et al., Artificial Intelligence 89 (1997) 31):
+    a cell is of class k when k is the only class of the image's label with p_k > `sure`; of none when all of the
+    label's are < `rejected`, and in an image labelled `none` always; else it is left out.
+
+    Parameters
+    ----------
+    probability : (N, K). target : (K,) 0 or 1, the image's label.
+    """
+    allowed = np.where(target > 0, probability, 0.0)
+    high = allowed > sure
+    clear = high.sum(1) == 1
+    none = (allowed < rejected).all(1) if target.any() else np.ones(len(probability), bool)
+    chosen = np.flatnonzero(clear | none)
+    return OwnLabels(chosen, (high[chosen] & clear[chosen, None]).astype(np.float32))
+
+
 @dataclass(frozen=True)
 class CellCrops:
     """Windows of cells with room round them, and what the network said of each.

@@ -17,12 +17,14 @@ from bagscope.nets import NETWORKS
 from bagscope.nets.pool import make_pooling
 from bagscope.ops import diameter, windows
 from bagscope.ops.geometry import Grid
+from bagscope.ops.likeness import usual_range
 from bagscope.settings.jobs import ImagesJob
 from bagscope.settings.sections import ScaleSection
 from bagscope.tables.labels import Vocabulary, targets
 from bagscope.tables.splits import TRAIN, VALIDATION
-from bagscope.tasks.card import CallCard, IntensityCard, ModelCard, ReadingCard, ScaleCard
+from bagscope.tasks.card import CallCard, IntensityCard, LikenessCard, ModelCard, ReadingCard, ScaleCard
 from bagscope.tasks.images.cells import FieldView, Known, field_maps, find_cells
+from bagscope.tasks.images.class_regions import class_region, strength
 from bagscope.tasks.images.nuclear import nuclear_channel
 from bagscope.tasks.images.own_cells import learn_cells
 from bagscope.tasks.images.scoring import element_centres, score_field
@@ -34,6 +36,7 @@ __all__ = [
     "Labelled",
     "Setup",
     "build_network",
+    "class_region",
     "element_centres",
     "field_maps",
     "find_cells",
@@ -44,6 +47,7 @@ __all__ = [
     "nuclear_channel",
     "refuse_impossible",
     "score_field",
+    "strength",
 ]
 
 # Beyond these an estimate says more about odd images than about cells.
@@ -196,6 +200,14 @@ def _grid(job: ImagesJob, channels: int) -> Grid:
         return NETWORKS.load(job.network.name)(channels, 1).grid
 
 
+def _likeness(measured: Measured) -> LikenessCard | None:
+    found = usual_range(measured.looks)
+    if found is None:
+        return None
+    low, high = (tuple(tuple(row) for row in side.tolist()) for side in found)
+    return LikenessCard(low=low, high=high)
+
+
 def _card(
     job: ImagesJob,
     channels: tuple[str, ...],
@@ -213,7 +225,7 @@ def _card(
         pooling=job.pooling.model_dump(),
         grid=_grid(job, len(channels)).told(),
         intensity=IntensityCard(dark=learned.dark, background=learned.background, spread=learned.spread),
-        pixel_range=setup.measured.ranges,
+        likeness=_likeness(setup.measured),
         reading=ReadingCard(**{name: getattr(job.images, name) for name in ReadingCard.model_fields}),
         scale=setup.scale,
         calls=CallCard(threshold=job.calls.threshold, confidence=job.calls.confidence),

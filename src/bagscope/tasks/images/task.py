@@ -49,11 +49,12 @@ def build_network(card: ModelCard) -> BagNet:
     ModelError : the card describes none, or another grid than the network has.
     """
     options = _checked(NetworkSection, card.network, "network")
-    body = NETWORKS.load(options.pop("name"))(len(card.channels), len(card.classes), **options)
+    pooling = make_pooling(classes=len(card.classes), **_checked(PoolingSection, card.pooling, "pooling"))
+    kind = NETWORKS.load(options.pop("name"))
+    body = kind(len(card.channels), len(card.classes), scores=pooling.wants_scores, **options)
     if card.grid != body.grid.told():
         cause = f"grid {card.grid}, the network has {body.grid.told()}"
         raise ModelError(cause, "The card was changed; train again.", code="bad_card")
-    pooling = make_pooling(classes=len(card.classes), **_checked(PoolingSection, card.pooling, "pooling"))
     cells = copy.deepcopy(body) if card.cells and card.cells.self_trained else None
     return BagNet(body, pooling, len(card.classes), card.none_trained and not card.several_labels, cells)
 
