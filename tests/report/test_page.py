@@ -216,6 +216,56 @@ def test_a_page_is_made_without_the_images_and_the_model_and_says_so(scored, tmp
     assert not data_of(page)["pictures"]
 
 
+def test_what_the_model_may_have_learned_instead_comes_first(toy, tmp_path):
+    shutil.copytree(toy.parent, tmp_path / "toy")
+    table = tmp_path / "toy" / "screen.csv"
+    rows = toys.table_of(table)
+    classes = sorted({row["label"] for row in rows})
+    toys.rewrite(table, lambda rows: [row | {"plate": f"P{classes.index(row['label'])}"} for row in rows])
+    model = toys.quick(table, tmp_path / "model")
+    assert "plate" in model.card.training["warnings"][0]
+    scores = model.score(table, tmp_path / "scores", threads=1)
+    page = bs.report(scores, tmp_path / "report.html")
+    parsed = Parsed(page.read_text("utf-8"))
+    shown = [text for text in parsed.texts if text.startswith("In training: ")]
+    assert "separates" in shown[0] or "plate" in shown[0]
+    assert parsed.texts.index(shown[0]) < next(at for at, text in enumerate(parsed.texts) if text == "Plates")
+
+
+def test_a_screen_of_which_nothing_could_be_scored_is_a_page_too(model, toy, tmp_path):
+    shutil.copytree(toy.parent, tmp_path / "toy")
+    table = tmp_path / "toy" / "screen.csv"
+    for row in toys.table_of(table):
+        (tmp_path / "toy" / row["image"]).write_bytes(b"no image")
+    choices = {"compute.max_failures": 1.0, "threads": 1}
+    try:
+        scores = model.score(table, tmp_path / "scores", **choices)
+    except bs.BagscopeError:
+        pytest.skip("a screen without any readable image is refused before it is scored")
+    text = bs.report(scores, tmp_path / "report.html", model=model).read_text("utf-8")
+    assert "could not be scored" in text
+
+
+def test_forty_classes_are_a_page_too(toy, tmp_path):
+    names = [f"class {k:02d}" for k in range(40)]
+    rng = np.random.default_rng(0)
+    lines = ["image,plate,well,label"]
+    for at in range(80):
+        pixels = rng.integers(90, 400, (2, 72, 72)).astype(np.uint16)
+        write_ome_tiff(tmp_path / f"{at}.tif", pixels, channel_names=("dna", "gfp"))
+        lines.append(f"{at}.tif,P,{chr(65 + at // 12)}{at % 12 + 1:02d},{names[at % 40]}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    model = toys.quick(tmp_path / "t.csv", tmp_path / "model", validation=0, **{"self_training.steps": 0})
+    scores = model.score(tmp_path / "t.csv", tmp_path / "scores", threads=1)
+    text = bs.report(scores, tmp_path / "report.html", model=model).read_text("utf-8")
+    assert len(text) < 10_000_000
+    for name in names:
+        assert name in text
+    assert {well["mark"] for well in data_of(tmp_path / "report.html")["wells"] if "mark" in well} <= set(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.?x&"
+    )
+
+
 def test_no_scores_are_refused(tmp_path):
     with pytest.raises(ModelError, match="no finished scores"):
         bs.report(tmp_path, tmp_path / "report.html")

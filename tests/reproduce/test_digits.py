@@ -15,7 +15,7 @@ from bagscope.errors import BagscopeError, ImageReadError
 from bagscope.reproduce import digits_measures as measures
 from bagscope.reproduce import digits_protocol as protocol
 from bagscope.reproduce import run_experiment
-from bagscope.reproduce.digits_text import PUBLISHED, pooling_table
+from bagscope.reproduce.digits_text import KEYS, PUBLISHED, curve_table, key_table, pooling_table
 from bagscope.run.events import SILENT
 from bagscope.run.predict import load
 from bagscope.synth.digits import CLASSES, Clutter, Glyphs, read_glyphs
@@ -134,9 +134,26 @@ def test_the_table_of_poolings_is_ordered_by_errors_and_holds_what_was_published
     done = {("default/set1", 0): {"image_errors": 0.0}, ("max", 0): {"image_errors": 60.0}}
     done |= {("max", 1): {"image_errors": 40.0}, ("gm_1", 0): {"image_errors": 2.0}}
     lines = pooling_table(done).splitlines()
-    assert [line.split("|")[1].strip() for line in lines[2:5]] == ["noisy_and_10", "gm_1", "max"]
-    assert "50.0 (60, 40) | 0.125 | 0.452" in lines[4]
+    assert [line.split("|")[1].strip() for line in lines[3:6]] == ["noisy_and_10", "gm_1", "max"]
+    assert "50.0 (60, 40) | 0.125 | 0.452" in lines[5]
     assert pooling_table({("max", 0): {"image_errors": 1.0}}) == ""
+
+
+def test_the_first_table_holds_means_and_the_worst_run():
+    good = {"image_errors": 0.0, "segment_iou": 0.8, "blank_max_probability": 0.1}
+    bad = {"image_errors": 3.0, "segment_iou": 0.6, "blank_max_probability": 0.3}
+    every = dict.fromkeys((measure for _, measure in KEYS), 0.5)
+    done = {("default/set1", 0): every | good, ("default/set2", 0): every | bad}
+    row = key_table(done).splitlines()[3]
+    assert row.startswith("| bagscope, 2 runs | 1.5 (3) | 0.700 (0.600) |")
+    assert row.split(" | ")[-2] == "0.200 (0.300)"
+
+
+def test_the_curve_tells_the_errors_of_few_fields():
+    done = {("curve_5/set1", 0): {"fields_per_class": 5.0, "image_errors": 9.0}}
+    assert curve_table(done) == ""
+    done[("default/set1", 0)] = {"fields_per_class": 50.0, "image_errors": 0.0}
+    assert curve_table(done).splitlines()[3:5] == ["| 5 | 9 |", "| 50 | 0 |"]
 
 
 @pytest.mark.parametrize(("data", "word"), [("nowhere", "no folder 'mnist'"), ("empty", "no such file")])

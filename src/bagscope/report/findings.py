@@ -40,6 +40,12 @@ class Findings:
     notes: tuple[str, ...]
 
     @property
+    def warnings(self) -> list[str]:
+        """What was warned of, each once: of the training, confounding first, then of the scoring, then of this page."""
+        trained = [f"In training: {text}" for text in self.card.get("training", {}).get("warnings", ())]
+        return list(dict.fromkeys([*trained, *self.run.get("warnings", ()), *self.notes]))
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels, as the model has them; numbers when nobody knows."""
         if self.card.get("channels"):

@@ -99,7 +99,7 @@ def _content(findings: Findings, gallery: Any, beside: Beside | None, pictures: 
         "title": sections.title(findings),
         "lead": sections.lead(findings),
         "sections": told,
-        "warnings": [*findings.run.get("warnings", ()), *findings.notes],
+        "warnings": findings.warnings,
         "cards": sections.cards(findings),
         "plates": plates,
         "elsewhere": sections.without_place(findings),

@@ -10,6 +10,10 @@ from bagscope import __version__
 from bagscope.reproduce import digits_protocol as protocol
 from bagscope.reproduce.order import Order
 
+# By these marks other pages of the docs show a table alone.
+KEY_START, KEY_END = "<!-- --8<-- [start:key] -->", "<!-- --8<-- [end:key] -->"
+CURVE_START, CURVE_END = "<!-- --8<-- [start:curve] -->", "<!-- --8<-- [end:curve] -->"
+POOLING_START, POOLING_END = "<!-- --8<-- [start:poolings] -->", "<!-- --8<-- [end:poolings] -->"
 # Kraus, Ba and Frey 2016: mean average precision over images of yeast (table 1), accuracy of images of BBBC021
 # (table 3).
 PUBLISHED = {
@@ -24,7 +28,23 @@ PUBLISHED = {
     "gm_5": (0.405, 0.651),
     "max": (0.125, 0.452),
 }
-PROTOCOL = """Fields of 512x512 black pixels hold 100 handwritten digits at random places; a field of class d has 10 d
+# What is asked of a model first: name in the table, measure.
+KEYS = (
+    ("errors of {fields}", "image_errors"),
+    ("segments, IoU", "segment_iou"),
+    ("without overlap", "segment_iou_spaced"),
+    ("map alone", "segment_iou_map_only"),
+    ("detection AUC", "detection_auc"),
+    ("worst class", "detection_auc_worst_class"),
+    ("single digits", "crop_accuracy"),
+    ("worst class ", "crop_accuracy_worst_class"),
+    ("single zeros", "zero_crop_probability"),
+    ("blank", "blank_max_probability"),
+    ("fields of zeros", "zeros_max_probability"),
+)
+PROTOCOL = """{keys}
+
+Fields of 512x512 black pixels hold 100 handwritten digits at random places; a field of class d has 10 d
 digits of d, the rest are zeros (Kraus, Ba and Frey 2016). Models learn from {per_class} fields of each class with the
 field's label alone, and are judged on {test} fields of each class, drawn from digits that no training field holds.
 
@@ -52,6 +72,8 @@ part.
 
 ![Fields, maps, and the pixels that are given to the class](sample.png)
 
+{curve}
+
 {poolings}
 
 Made by `bagscope reproduce digits{options}` with bagscope {version}, seeds {seeds}.
@@ -72,12 +94,49 @@ def text(order: Order, done: Mapping[tuple[str, int], Mapping[str, float]], sour
         negatives=protocol.NEGATIVES,
         fields=9 * protocol.TEST_PER_CLASS,
         zeros=protocol.TEST_ZEROS,
+        keys=key_table(done),
+        curve=curve_table(done),
         poolings=pooling_table(done),
         options=options,
         version=__version__,
         seeds=said,
         source=source,
     )
+
+
+def key_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
+    """Return what is asked first: mean over all runs of the default and of the paper's design, and the worst run."""
+    fields = 9 * protocol.TEST_PER_CLASS
+    lines = [
+        f"| | {' | '.join(name.format(fields=fields).strip() for name, _ in KEYS)} |",
+        "|" + "---|" * (1 + len(KEYS)),
+    ]
+    for group, told in (("default", "bagscope"), ("quick", "bagscope, a few steps"), ("paper", "the paper's design")):
+        runs = [values for (name, _), values in done.items() if name.split("/")[0] == group]
+        if not runs:
+            continue
+        cells = []
+        for _, measure in KEYS:
+            found = [values[measure] for values in runs if measure in values]
+            least_is_worst = "iou" in measure or "auc" in measure or "accuracy" in measure
+            worst = min(found) if least_is_worst else max(found)
+            digits = ".1f" if measure == "image_errors" else ".3f"
+            cells.append(f"{np.mean(found):{digits}} ({worst:{'.0f' if digits == '.1f' else '.3f'}})")
+        lines.append(f"| {told}, {len(runs)} runs | {' | '.join(cells)} |")
+    return "\n".join([KEY_START, *lines, KEY_END, "", "Means over runs, in brackets the worst run."])
+
+
+def curve_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
+    """Return the errors for few training fields of each class."""
+    found: dict[int, list[float]] = {}
+    for (name, _), values in done.items():
+        if name.startswith("curve_") or name == "default/set1":
+            found.setdefault(int(values["fields_per_class"]), []).append(values["image_errors"])
+    if len(found) < 2:
+        return ""
+    lines = ["| training fields of each class | errors of 90, each run |", "|---|---|"]
+    lines += [f"| {count} | {', '.join(f'{one:.0f}' for one in errors)} |" for count, errors in sorted(found.items())]
+    return "\n".join([CURVE_START, *lines, CURVE_END])
 
 
 def pooling_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
@@ -90,6 +149,7 @@ def pooling_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
     if len(errors) < 2:
         return ""
     lines = [
+        POOLING_START,
         "| pooling | errors of 90 here, mean (each run) | yeast, image mAP | BBBC021, image accuracy |",
         "|---|---|---|---|",
     ]
@@ -97,4 +157,7 @@ def pooling_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
         yeast, drugs = PUBLISHED.get(name, ("", ""))
         each = ", ".join(f"{value:.0f}" for value in found)
         lines.append(f"| {name} | {np.mean(found):.1f} ({each}) | {yeast} | {drugs} |")
-    return "\n".join(lines) + "\n\nThe last two columns are those of Kraus, Ba and Frey (2016), tables 1 and 3."
+    return (
+        "\n".join([*lines, POOLING_END])
+        + "\n\nThe last two columns are those of Kraus, Ba and Frey (2016), tables 1 and 3."
+    )

@@ -40,12 +40,16 @@ HISTORY, SPLIT, README = "history.csv", "split.csv", "README.md"
 
 @dataclass(frozen=True)
 class Run:
-    """A training run: its settings, where it computes, whether it goes on with earlier work, who listens."""
+    """A training run: its settings, where it computes, whether it goes on with earlier work, who listens.
+
+    warned : what was found about the table, said again with every score of the model.
+    """
 
     job: ImagesJob
     device: torch.device
     resume: bool
     events: Events
+    warned: tuple[str, ...] = ()
 
 
 def train_model(
@@ -87,7 +91,7 @@ def train_model(
     card = card.model_copy(update={"calibration": calibrated})
     events.say(_told(calibrated))
     late = [_while_training(rows, line, error) for line, error in task.unreadable().items()]
-    learned = {"training": card.training | _trained_on(ready, plan, fitted), "created": created(run, bf16)}
+    learned = {"training": card.training | _trained_on(ready, plan, fitted, run.warned), "created": created(run, bf16)}
     _write_failures(folder, rows, [*failures, *ready.failures, *late], events)
     write_atomic(folder / HISTORY, csv_bytes(pd.DataFrame(fitted.history)))
     write_atomic(folder / SPLIT, csv_bytes(_split_table(ready, job)))
@@ -198,7 +202,7 @@ def _while_training(rows: Rows, line: int, error: ImageReadError) -> Failure:
     return of_error(int(np.flatnonzero(rows.screen.rows["row"] == line)[0]), "train", error)
 
 
-def _trained_on(ready: _Ready, plan: Plan, fitted: engine.Fitted) -> dict[str, Any]:
+def _trained_on(ready: _Ready, plan: Plan, fitted: engine.Fitted, warned: Sequence[str]) -> dict[str, Any]:
     """What the card remembers of the run; by their signatures, rows are known again when they are scored."""
     signs = np.array(ready.rows.signatures, dtype=object)
     return {
@@ -206,6 +210,7 @@ def _trained_on(ready: _Ready, plan: Plan, fitted: engine.Fitted) -> dict[str, A
         "stopped_early": fitted.stopped_early,
         "rows": {part: sorted(signs[ready.parts == part].tolist()) for part in (TRAIN, VALIDATION)},
         "plan": plan.fingerprint,
+        "warnings": list(warned),
     }
 
 

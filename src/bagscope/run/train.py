@@ -58,7 +58,7 @@ def train(
     Interrupted : asked to stop; the state was saved.
     """
     job, out = training_job(task, config, choices), Path(out)
-    run = Run(job, device_of(job.compute), resume, events)
+    device = device_of(job.compute)
     with (
         threads(job.compute.threads),
         memory_kept(),
@@ -67,6 +67,7 @@ def train(
         DecodingWorker(job.compute.io_timeout) as worker,
     ):
         report = checked(screen, job, events)
+        run = Run(job, device, resume, events, _warned(report))
         rows, failures = labelled_rows(report, job, worker, events)
         if job.split.folds:
             fold_numbers(rows, run)  # impossible folds are refused before the first training, not after it
@@ -74,6 +75,12 @@ def train(
         if job.split.folds:
             cross_fit(rows, failures, out, run)
     return load(out, device=job.compute.device)
+
+
+def _warned(report: CheckReport) -> tuple[str, ...]:
+    """What was warned of, confounding first: what a model may have learned instead counts more than a lost row."""
+    found = [problem for problem in report.problems if problem.severity == "warn"]
+    return tuple(map(str, sorted(found, key=lambda problem: problem.code != "confounded")))
 
 
 def training_job(task: str, config: Path | None, choices: dict[str, Any]) -> ImagesJob:

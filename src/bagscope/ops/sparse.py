@@ -1,0 +1,291 @@
+"""Where a volume is occupied, who neighbours whom there, and convolutions that compute nowhere else.
+
+A batch of volumes is a list of occupied sites with a row of features each. What an operator needs to know of the
+sites, its tables, is built once for each resolution and shared by all layers there.
+
+Source: Graham, arXiv 1505.02890 (2015); Graham and van der Maaten, arXiv 1706.01307 (2017).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from bagscope.errors import BagscopeError
+
+# A look-up array of so many entries takes 134 MB; of larger grids, sites are searched for.
+LARGEST_LOOKUP = 1 << 25
+# Rows that are gathered and multiplied at once: more leave the processor's cache, fewer are many small matrices.
+ROWS_AT_ONCE = 512
+_MOST_SITES = 1 << 62
+
+
+class SparseError(BagscopeError, ValueError):
+    """Sites or features that describe no volume."""
+
+
+@dataclass(frozen=True)
+class Sites:
+    """The occupied sites of a batch of volumes, each once, ordered by volume, z, y and x.
+
+    place : (N, 4) int64: number of the volume, z, y, x. shape : (Z, Y, X) of the grid. volumes : in the batch.
+    lengths : (volumes,) sites of each.
+    """
+
+    place: Tensor
+    shape: tuple[int, int, int]
+    volumes: int
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Sites of each volume, (volumes,)."""
+        return torch.bincount(self.place[:, 0], minlength=self.volumes)
+
+    @cached_property
+    def occupancy(self) -> float:
+        """Share of all sites that are occupied."""
+        return len(self) / max(1, self.volumes * math.prod(self.shape))
+
+    @cached_property
+    def neighbours(self) -> Tensor:
+        """(N, 27) row of each site's neighbour at offsets -1 to 1 in z, y, x; N where it is not occupied."""
+        return self.rows_at(
+            torch.stack([self.place + offset for offset in _offsets(3, self.place.device) - _CENTRE], 1)
+        )
+
+    @cached_property
+    def halved(self) -> Halved:
+        """The sites of half the resolution: occupied where any of its 2 x 2 x 2 sites is."""
+        return halve(self)
+
+    def rows_at(self, place: Tensor) -> Tensor:
+        """Rows of sites (..., 4); N for those that are not occupied, in another volume, or outside the grid."""
+        size = torch.tensor([self.volumes, *self.shape], device=place.device)
+        inside = ((place >= 0) & (place < size)).all(-1)
+        asked = torch.where(inside, _keys(place.clamp(min=0).minimum(size - 1), self.shape), 0)
+        total = self.volumes * math.prod(self.shape)
+        if total <= LARGEST_LOOKUP:
+            lookup = torch.full((total,), len(self), dtype=torch.int32, device=place.device)
+            lookup[self._keys] = torch.arange(len(self), dtype=torch.int32, device=place.device)
+            rows = lookup[asked].long()
+        else:
+            rows = torch.searchsorted(self._keys, asked).clamp(max=max(0, len(self) - 1))
+            rows = torch.where(self._keys[rows] == asked, rows, len(self))
+        return torch.where(inside, rows, len(self))
+
+    @cached_property
+    def _keys(self) -> Tensor:
+        return _keys(self.place, self.shape)
+
+
+@dataclass(frozen=True)
+class Halved:
+    """Sites of half the resolution, and how they come of the finer ones.
+
+    children : (M, 8) row of each of the eight finer sites; N where it is not occupied. parent : (N,) row of the coarser
+    site. corner : (N,) which of the eight a finer site is.
+    """
+
+    sites: Sites
+    children: Tensor
+    parent: Tensor
+    corner: Tensor
+
+
+def make_sites(place: Tensor, shape: tuple[int, int, int], volumes: int) -> tuple[Sites, Tensor]:
+    """Order sites, and check them.
+
+    Parameters
+    ----------
+    place : (N, 4) whole numbers: volume, z, y, x.
+    shape : (Z, Y, X) of the grid.
+    volumes : in the batch; none of them may be empty.
+
+    Returns
+    -------
+    The sites, and (N,) the order in which the given rows stand now.
+
+    Raises
+    ------
+    SparseError : a site outside the grid or twice, a volume without any, or no (N, 4) whole numbers.
+    """
+    if place.ndim != 2 or place.shape[1] != 4 or place.is_floating_point():
+        cause = f"sites of {place.dtype} and shape {tuple(place.shape)}"
+        raise SparseError(cause, "Give (N, 4) whole numbers: volume, z, y, x.", code="sites")
+    place = place.long()
+    if volumes < 1 or min(shape) < 1 or volumes * math.prod(shape) >= _MOST_SITES:
+        cause = f"{volumes} volumes of {shape}"
+        raise SparseError(cause, "Give at least one volume and one site each way.", code="grid")
+    size = torch.tensor([volumes, *shape], device=place.device)
+    if len(place) and not bool(((place >= 0) & (place < size)).all()):
+        cause = f"a site outside the grid of {volumes} volumes of {shape}"
+        raise SparseError(cause, "Count volumes and voxels from 0.", code="site_outside")
+    keys, order = torch.sort(_keys(place, shape), stable=True)
+    if bool((keys[1:] == keys[:-1]).any()):
+        cause = "a site that is there twice"
+        raise SparseError(cause, "Give each occupied voxel once.", code="site_twice")
+    sites = Sites(place[order], shape, volumes)
+    if bool((sites.lengths == 0).any()):
+        at = int((sites.lengths == 0).nonzero()[0])
+        cause = f"volume {at} of {volumes} has no occupied voxel"
+        raise SparseError(cause, "Leave out empty volumes: they have no shape.", code="empty_volume")
+    return sites, order
+
+
+def halve(sites: Sites) -> Halved:
+    """Join the sites of every 2 x 2 x 2 block; see `Sites.halved`, which keeps the answer."""
+    shape = tuple(-(-n // 2) for n in sites.shape)
+    coarse = torch.cat([sites.place[:, :1], sites.place[:, 1:] // 2], 1)
+    _, parent = torch.unique(_keys(coarse, shape), return_inverse=True)  # type: ignore[arg-type]
+    count = int(parent.max()) + 1 if len(parent) else 0
+    place = coarse.new_empty(count, 4)
+    place[parent] = coarse
+    z, y, x = (sites.place[:, 1:] % 2).T
+    corner = 4 * z + 2 * y + x
+    children = parent.new_full((count, 8), len(sites))
+    children[parent, corner] = torch.arange(len(sites), device=parent.device)
+    return Halved(Sites(place, shape, sites.volumes), children, parent, corner)  # type: ignore[arg-type]
+
+
+def submanifold(features: Tensor, weight: Tensor, sites: Sites) -> Tensor:
+    """Convolve at the occupied sites alone: out_i = sum_d W_d f_(i+d) over the occupied neighbours i + d.
+
+    Equal to a dense 3 x 3 x 3 convolution with zeros at empty sites and beyond the grid, read at the occupied ones.
+
+    Parameters
+    ----------
+    features : (N, F). weight : (27, F, G), offsets in the order of z, y, x.
+
+    Returns
+    -------
+    (N, G)
+    """
+    return _Submanifold.apply(features, weight, sites.neighbours)
+
+
+def strided(features: Tensor, weight: Tensor, halved: Halved) -> Tensor:
+    """Convolve blocks of 2 x 2 x 2: out_o = sum_c W_c f_child(o, c) over the occupied children.
+
+    Equal to a dense convolution of kernel 2 and stride 2, read where any of the eight sites is occupied.
+
+    Parameters
+    ----------
+    features : (N, F) of the finer sites. weight : (8, F, G), corners in the order of z, y, x.
+
+    Returns
+    -------
+    (M, G)
+    """
+    return _Strided.apply(features, weight, halved.children, halved.parent, halved.corner)
+
+
+def block_mean(features: Tensor, halved: Halved) -> Tensor:
+    """Mean over the occupied children of each coarser site, (N, F) to (M, F)."""
+    total = features.new_zeros(len(halved.sites), features.shape[1]).index_add(0, halved.parent, features)
+    return total / torch.bincount(halved.parent, minlength=len(halved.sites))[:, None].to(features.dtype)
+
+
+def block_max(features: Tensor, halved: Halved) -> Tensor:
+    """Largest over the occupied children of each coarser site, (N, F) to (M, F)."""
+    lowest = features.new_full((len(halved.sites), features.shape[1]), -torch.inf)
+    return lowest.scatter_reduce(0, halved.parent[:, None].expand_as(features), features, "amax", include_self=False)
+
+
+def to_dense(features: Tensor, sites: Sites) -> Tensor:
+    """Return (volumes, F, Z, Y, X), 0 where no site is occupied."""
+    flat = features.new_zeros(sites.volumes * math.prod(sites.shape), features.shape[1])
+    flat = flat.index_copy(0, _keys(sites.place, sites.shape), features)
+    return flat.reshape(sites.volumes, *sites.shape, -1).permute(0, 4, 1, 2, 3)
+
+
+def from_dense(dense: Tensor, sites: Sites) -> Tensor:
+    """Read a dense batch (volumes, F, Z, Y, X) at the occupied sites, (N, F)."""
+    flat = dense.permute(0, 2, 3, 4, 1).reshape(-1, dense.shape[1])
+    return flat.index_select(0, _keys(sites.place, sites.shape))
+
+
+class _Submanifold(torch.autograd.Function):
+    """Gather each row's neighbours and multiply once; backwards by the same table, with the offsets reversed."""
+
+    @staticmethod
+    def forward(ctx, features: Tensor, weight: Tensor, table: Tensor) -> Tensor:
+        ctx.save_for_backward(features, weight, table)
+        return _gathered_product(features, weight, table)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        features, weight, table = ctx.saved_tensors
+        # i + d is a neighbour of i as i is one of i + d at the opposite offset, and opposite offsets stand reversed.
+        of_features = (
+            _gathered_product(gradient, weight.flip(0).transpose(1, 2).contiguous(), table)
+            if ctx.needs_input_grad[0]
+            else None
+        )
+        of_weight = _weight_gradient(features, gradient, table, weight) if ctx.needs_input_grad[1] else None
+        return of_features, of_weight, None
+
+
+class _Strided(torch.autograd.Function):
+    """As for the submanifold convolution; backwards, every finer site has one parent and one corner."""
+
+    @staticmethod
+    def forward(ctx, features, weight, children, parent, corner) -> Tensor:
+        ctx.save_for_backward(features, weight, children, parent, corner)
+        return _gathered_product(features, weight, children)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        features, weight, children, parent, corner = ctx.saved_tensors
+        of_features = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_features = torch.empty_like(features)
+            for number, one in enumerate(weight):
+                rows = (corner == number).nonzero()[:, 0]
+                of_features[rows] = gradient[parent[rows]] @ one.T
+        if ctx.needs_input_grad[1]:
+            of_weight = _weight_gradient(features, gradient, children, weight)
+        return of_features, of_weight, None, None, None
+
+
+def _gathered_product(features: Tensor, weight: Tensor, table: Tensor) -> Tensor:
+    """Return sum_d features[table[:, d]] @ weight[d], (rows, G); a row number beyond the last stands for zeros."""
+    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
+    flat = weight.reshape(-1, weight.shape[2])
+    out = features.new_empty(len(table), weight.shape[2])
+    for first in range(0, len(table), ROWS_AT_ONCE):
+        rows = table[first : first + ROWS_AT_ONCE]
+        near = padded.index_select(0, rows.reshape(-1)).reshape(len(rows), -1)
+        torch.mm(near, flat, out=out[first : first + ROWS_AT_ONCE])
+    return out
+
+
+def _weight_gradient(features: Tensor, gradient: Tensor, table: Tensor, weight: Tensor) -> Tensor:
+    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
+    total = weight.new_zeros(weight.shape[0] * weight.shape[1], weight.shape[2])
+    for first in range(0, len(table), ROWS_AT_ONCE):
+        rows = table[first : first + ROWS_AT_ONCE]
+        near = padded.index_select(0, rows.reshape(-1)).reshape(len(rows), -1)
+        total.addmm_(near.T, gradient[first : first + ROWS_AT_ONCE])
+    return total.reshape(weight.shape)
+
+
+def _keys(place: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """One number per site (..., 4), in the order of volume, z, y, x."""
+    volume, z, y, x = place.unbind(-1)
+    return ((volume * shape[0] + z) * shape[1] + y) * shape[2] + x
+
+
+def _offsets(side: int, device: torch.device) -> Tensor:
+    """Offsets (side^3, 4) in z, y, x, from 0; the volume stays."""
+    steps = torch.cartesian_prod(*[torch.arange(side, device=device)] * 3)
+    return torch.cat([steps.new_zeros(len(steps), 1), steps], 1)
+
+
+_CENTRE = torch.tensor([0, 1, 1, 1])
