@@ -39,7 +39,7 @@ def test_images_of_the_same_kind_pass(usual):
 @pytest.mark.parametrize(
     ("changed", "word"),
     [
-        ({"blur": 5.0}, "dimmer at its brightest"),
+        ({"blur": 5.0}, "less detail of 2 px"),
         ({"light": 3.0}, "a brighter background"),
         ({"empty": True}, "less detail of 4 px"),
     ],

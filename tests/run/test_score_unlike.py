@@ -1,6 +1,7 @@
 """What is said of images that are not like those a model was trained on?"""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -119,13 +120,24 @@ def test_a_pixel_size_far_off_is_refused_unless_it_is_meant(pixel_um, model, tmp
 
 
 @pytest.mark.parametrize(("count", "said"), [(1, False), (2, True)])
-def test_images_much_darker_than_those_of_training_are_said_when_they_are_many(count, said, model, tmp_path):
-    table = fields(tmp_path, 20)
-    for at in range(count):
-        write_ome_tiff(tmp_path / f"f{at}.tif", np.full((2, 72, 72), at, np.uint16), channel_names=("dna", "gfp"))
+def test_images_unlike_those_of_training_are_said_when_they_are_many(count, said, model, toy, trained, tmp_path):
+    parts = {row["row"]: row["split"] for row in toys.table_of(trained / "split.csv")}
+    files = [row["image"] for line, row in enumerate(toys.table_of(toy), 2) if parts[str(line)] == "train"]
+    lines = ["image,well"]
+    for at in range(20):
+        name = tmp_path / f"f{at}.ome.tif"
+        if at < count:
+            write_ome_tiff(name, np.full((2, 72, 72), at, np.uint16), channel_names=("dna", "gfp"))
+        else:
+            shutil.copy(toy.parent / files[at % len(files)], name)
+        lines.append(f"{name.name},B{at + 1:02d}")
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(lines) + "\n")
     _, warned = scored(model, table, tmp_path / "scores")
-    told = f"{count} of 20 images are darker or brighter than those of training"
+    told = f"{count} of 20 images look unlike those of training"
     assert (told in warned) == said
+    images = toys.table_of(tmp_path / "scores" / "images.csv")
+    assert [row["unlike"] != "" for row in images] == [True] * count + [False] * (20 - count)
     # What is kept of a field remembers it: a resumed run says the same.
     (tmp_path / "scores" / "run.json").unlink()
     _, warned = scored(model, table, tmp_path / "scores", resume=True)
@@ -137,7 +149,7 @@ def test_images_much_darker_than_those_of_training_are_said_when_they_are_many(c
 def test_eight_bits_in_place_of_sixteen_are_said(model, tmp_path):
     table = fields(tmp_path, change=lambda pixels: (pixels // 16).astype(np.uint8))
     _, warned = scored(model, table, tmp_path / "scores")
-    assert "4 of 4 images are darker or brighter" in warned
+    assert "4 of 4 images look unlike those of training" in warned
 
 
 def test_pixels_that_come_in_another_type_are_the_same_pixels(model, tmp_path):

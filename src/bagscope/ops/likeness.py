@@ -20,9 +20,10 @@ WORDS = {
 }
 # Fewer images do not say how images differ.
 LEAST_IMAGES = 4
-# A range is widened by this share of its width, and at least by so much: in standard deviations of training pixels
-# for grey values, in natural logarithms for detail. Images of the same plate then pass, see docs/report.md.
-WIDER, LEAST_GREY, LEAST_DETAIL = 0.75, 0.15, 0.2
+# A range is widened by this share of its width, the more the fewer images it comes from, and at least by so much: in
+# standard deviations of training pixels for grey values, in natural logarithms for detail. Images of the same plate then
+# pass, see docs/report.md.
+WIDER, FEW, LEAST_GREY, LEAST_DETAIL = 0.75, 4, 0.15, 0.2
 
 
 class Root(Protocol):
@@ -87,7 +88,7 @@ def usual_range(appearances: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
     every = np.stack(appearances)
     low, high = every.min(0), every.max(0)
     least = np.where([name.startswith("detail") for name in WORDS], LEAST_DETAIL, LEAST_GREY)
-    room = np.maximum(WIDER * (high - low), least)
+    room = np.maximum(WIDER * (1 + FEW / len(every)) * (high - low), least)
     return low - room, high + room
 
 

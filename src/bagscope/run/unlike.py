@@ -19,7 +19,7 @@ from bagscope.tasks.card import ModelCard
 
 SAID_FROM, REFUSED_FROM = 0.02, 0.5
 # Some images of a plate are odd; when one in twenty is, the camera or the format is another.
-UNLIKE_SHARE = 0.05
+UNLIKE_SHARE, UNLIKE_LEAST = 0.05, 2
 # The largest differences say it; the others follow from them.
 MOST_WORDS = 3
 
@@ -127,8 +127,8 @@ def unlike(card: ModelCard, pixels: np.ndarray) -> str:
 
 
 def after_scoring(count: int, scored: int, file: str) -> list[Problem]:
-    """Warn when more than one image in twenty looks unlike the training images."""
-    if not scored or count <= UNLIKE_SHARE * scored:
+    """Warn when several images, and more than one in twenty, look unlike the training images."""
+    if count < UNLIKE_LEAST or count <= UNLIKE_SHARE * scored:
         return []
     cause = f"{count} of {scored} images look unlike those of training; column unlike of images says by what"
     fix = "Check focus, exposure, bit depth and channels; scores of unlike images mean little."
