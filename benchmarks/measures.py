@@ -9,9 +9,11 @@ from pathlib import Path
 from benchmarks.gpu import gpu
 from benchmarks.maps import cells, latency, maps, propagation
 from benchmarks.memory import peak_memory_gb, scoring_memory_growth
+from benchmarks.pages import report
 from benchmarks.rows import Row
 from benchmarks.scoring import scoring_share
 from benchmarks.sizes import Size
+from benchmarks.sparse import sparse
 from benchmarks.start import help_seconds_over_python
 from benchmarks.step import step_share
 from benchmarks.training import loading_over_memory, loop_over_bare
@@ -37,5 +39,7 @@ MEASURES = {
     "propagation": Measure(propagation, ("propagation_over_forward",)),
     "cells": Measure(cells, ("cells_over_field",)),
     "latency": Measure(latency, ("image_latency_seconds",)),
+    "report": Measure(report, ("report_mb", "report_seconds")),
+    "sparse": Measure(sparse, ("sparse_speedup", "sparse_memory", "sparse_over_dense_worst")),
     "gpu": Measure(gpu, ("gpu_images_per_second", "gpu_memory_gb", "gpu_step_share")),
 }

@@ -78,8 +78,7 @@ def task_of(
     rows = LabelledRows(store, targets, np.arange(len(labels)), np.arange(len(labels)))
     rng = np.random.default_rng(0)
     blank = rng.poisson(116, (64, len(CHANNELS), 24, 24)).astype(np.uint16)
-    ranges = ((100.0, 1000.0), (100.0, 1000.0))
-    measured = Measured(LEARNED, blank, (0.5, 0.5), (40.0, 40.0), ranges, unreadable={})
+    measured = Measured(LEARNED, blank, (0.5, 0.5), (40.0, 40.0), (), unreadable={})
     return ImagesTask(job, card_of(job, factor), rows, None, measured, device)
 
 

@@ -16,7 +16,7 @@ class Size:
     rounds : how often each side of a short measure runs. runs : the same for whole trainings.
     batch, crop, steps : of a training. rows, columns, field_px : of a simulated plate, one field a well.
     reference : images and edge of the reference convolution. few, many, small_px : fields whose memory
-    is compared, and their edge.
+    is compared, and their edge. wells : of the small and of the large report. side : of a volume.
     """
 
     rounds: int
@@ -31,6 +31,8 @@ class Size:
     few: int
     many: int
     small_px: int
+    wells: tuple[int, int]
+    side: int
 
 
 FULL = Size(
@@ -47,6 +49,8 @@ FULL = Size(
     few=10,
     many=1000,
     small_px=160,
+    wells=(96, 3840),
+    side=64,
 )
 SMALLEST = Size(
     rounds=1,
@@ -61,4 +65,6 @@ SMALLEST = Size(
     few=2,
     many=4,
     small_px=64,
+    wells=(4, 12),
+    side=8,
 )

@@ -39,6 +39,13 @@ ALWAYS = {
     ("propagation_over_forward", "512"),
     ("cells_over_field", "194"),
     ("image_latency_seconds", ""),
+    ("report_mb", "plate"),
+    ("report_mb", "ten_plates"),
+    ("report_seconds", "plate"),
+    ("report_seconds", "ten_plates"),
+    ("sparse_speedup", "64_5percent"),
+    ("sparse_memory", "64_5percent"),
+    ("sparse_over_dense_worst", ""),
 }
 SOMETIMES = {("peak_memory_gb", "bbbc013")} | {
     (f"gpu_{what}", kind) for what in ("images_per_second", "memory_gb", "step_share") for kind in ("fp32", "bf16")
