@@ -21,8 +21,8 @@ WORDS = {
 # Fewer images do not say how images differ.
 LEAST_IMAGES = 4
 # A range is widened by this share of its width, the more the fewer images it comes from, and at least by so much: in
-# standard deviations of training pixels for grey values, in natural logarithms for detail. Images of the same plate then
-# pass, see docs/report.md.
+# standard deviations of training pixels for grey values, in natural logarithms for detail. Images of the same plate
+# then pass, see docs/report.md.
 WIDER, FEW, LEAST_GREY, LEAST_DETAIL = 0.75, 4, 0.15, 0.2
 
 

@@ -1,0 +1,172 @@
+"""How the shares of classes in blocks are held against what a table says of them.
+
+A block has a coarse class l and pixels with probabilities p of fine classes c; the table says which mean eta and
+standard deviation rho the share of c has over blocks of l. Letters as there: mu and s2 are mean and variance of the
+share that a network predicts.
+
+Source: Malkin et al., "Label super-resolution networks", ICLR 2019 [M]; "Label super resolution with inter-instance
+loss", 2019 [I].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from bagscope.errors import SettingsError, nearest
+from bagscope.ops.bags import Lengths, bag_mean, bag_variance, check_lengths
+
+# Variances below this are as good as none, and their logarithm would run away.
+LEAST_VARIANCE = 1e-8
+
+
+def block_moments(p: Tensor, effective: float) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the share of each class in each block, (B, C) each, when pixels are drawn one by one.
+
+    mu = mean_j p_j and s2 = mean_j p_j (1 - p_j) / n. Neighbouring pixels are not independent, so an effective number
+    of them stands for n ([M] equation 4, with all pixels).
+
+    Parameters
+    ----------
+    p : (B, C, H, W) probabilities. effective : n, > 0.
+    """
+    flat = p.flatten(2)
+    return flat.mean(2), (flat * (1 - flat)).mean(2) / effective
+
+
+def intra(mu: Tensor, s2: Tensor, lengths: Lengths) -> tuple[Tensor, Tensor]:
+    """Return each block's own moments: every block is matched with the table by itself ([M])."""
+    check_lengths(mu, lengths)
+    return mu, s2
+
+
+def inter(mu: Tensor, s2: Tensor, lengths: Lengths) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the blocks' means over each group of blocks, (G, C) each ([I] equations 6 to 9)."""
+    bags = check_lengths(mu, lengths)
+    return bag_mean(mu, bags), bag_variance(mu, bags)
+
+
+def total(mu: Tensor, s2: Tensor, lengths: Lengths) -> tuple[Tensor, Tensor]:
+    """Moments of drawing a block of a group and then its share, (G, C) each ([I] equations 10 and 11).
+
+    By the law of total variance: mean_k mu_k, and var_k mu_k + mean_k s2_k. No sample is drawn.
+    """
+    bags = check_lengths(mu, lengths)
+    return bag_mean(mu, bags), bag_variance(mu, bags) + bag_mean(s2, bags)
+
+
+def sampled(mu: Tensor, s2: Tensor, lengths: Lengths) -> tuple[Tensor, Tensor]:
+    """As `total`, by one draw of N(mu_k, s2_k) for each block, which is how it was published ([I])."""
+    bags = check_lengths(mu, lengths)
+    drawn = mu + s2.clamp(min=0).sqrt() * torch.randn_like(mu)
+    return bag_mean(drawn, bags), bag_variance(drawn, bags)
+
+
+def overlap(mu: Tensor, s2: Tensor, eta: Tensor, rho2: Tensor) -> Tensor:
+    """Minus the logarithm of the overlap of N(mu, s2) and N(eta, rho2).
+
+    (mu - eta)^2 / 2v + log(2 pi v) / 2 with v = s2 + rho2.
+    For given means it is least at s2 = max(0, (mu - eta)^2 - rho2): while the mean is right, smaller variances are
+    better, so maps become sharp, right or wrong ([M] equation 5).
+    """
+    v = s2 + rho2
+    return (mu - eta).square() / (2 * v) + torch.log(2 * math.pi * v) / 2
+
+
+def kl(mu: Tensor, s2: Tensor, eta: Tensor, rho2: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of N(mu, s2) from N(eta, rho2); 0 at the table's moments, and least there."""
+    s2 = s2.clamp(min=LEAST_VARIANCE)
+    return (s2 + (mu - eta).square()) / (2 * rho2) - 0.5 + torch.log(rho2 / s2) / 2
+
+
+def w2(mu: Tensor, s2: Tensor, eta: Tensor, rho2: Tensor) -> Tensor:
+    """Squared Wasserstein distance of N(mu, s2) and N(eta, rho2): (mu - eta)^2 + (s - rho)^2."""
+    s = s2.clamp(min=LEAST_VARIANCE).sqrt()
+    return (mu - eta).square() + (s - rho2.sqrt()).square()
+
+
+Moments = Callable[[Tensor, Tensor, Lengths], tuple[Tensor, Tensor]]
+Distance = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+GROUPINGS: Mapping[str, Moments] = {"intra": intra, "inter": inter, "intra+inter": total, "sampled": sampled}
+DISTANCES: Mapping[str, Distance] = {"overlap": overlap, "kl": kl, "w2": w2}
+
+
+def count_loss(
+    p: Tensor, lengths: Lengths, eta: Tensor, rho: Tensor, *, grouping: str, distance: str, effective: float
+) -> Tensor:
+    """Mean over groups (or blocks) of the distances of all classes.
+
+    Parameters
+    ----------
+    p : (B, C, H, W) probabilities, blocks of one coarse class one after the other.
+    lengths : (G,) blocks of each group.
+    eta, rho : (G, C) the table's mean and standard deviation for each group's coarse class; rho > 0.
+    grouping, distance : names of `GROUPINGS` and `DISTANCES`.
+    effective : see `block_moments`.
+
+    Raises
+    ------
+    SettingsError : an unknown name. BagError : lengths that do not add up.
+    """
+    moments, far = _named(GROUPINGS, grouping, "grouping"), _named(DISTANCES, distance, "distance")
+    mu, s2 = block_moments(p, effective)
+    bags = check_lengths(mu, lengths)
+    found, spread_ = moments(mu, s2, bags)
+    if len(found) != len(eta):
+        eta, rho = (side.repeat_interleave(bags.lengths, 0) for side in (eta, rho))
+    return far(found, spread_, eta, rho.square()).sum(1).mean()
+
+
+def llp(p: Tensor, eta: Tensor) -> Tensor:
+    """Cross-entropy of each block's mean share with the table's, the mean over blocks: learning from label proportions.
+
+    Parameters
+    ----------
+    p : (B, C, H, W) probabilities. eta : (B, C) the table's mean for each block.
+    """
+    mean = p.flatten(2).mean(2).clamp(min=1e-12)
+    return -(eta * mean.log()).sum(1).mean()
+
+
+def implicit_posterior(p: Tensor, eta: Tensor) -> Tensor:
+    """Loss of implicit posterior models: sum_c qbar log qbar - mean_j sum_c q_jc log pi_jc.
+
+    qbar is the mean of the pixels' probabilities over the batch, pi the table's mean of the pixel's block.
+
+    Parameters
+    ----------
+    p, eta : as for `llp`.
+
+    Source: Rolf, Malkin et al., "Resolving label uncertainty with implicit posterior models", UAI 2022.
+    """
+    mean = p.mean((0, 2, 3)).clamp(min=1e-12)
+    expected = (p.flatten(2).mean(2) * eta.clamp(min=1e-6).log()).sum(1).mean()
+    return (mean * mean.log()).sum() - expected
+
+
+def pixel_target(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of every pixel with its block's target: the table's mean (soft), or its largest class (hard).
+
+    Parameters
+    ----------
+    logits : (B, C, H, W). target : (B, C), adding up to 1.
+    """
+    return -(target[:, :, None, None] * torch.log_softmax(logits, 1)).sum(1).mean()
+
+
+def critical_count(eta: Tensor, rho: Tensor) -> Tensor:
+    """n* = eta (1 - eta) / rho^2: with so many effective pixels a grey map p = eta has the table's very variance.
+
+    With more of them `kl` and `w2` ask for more spread than grey; with fewer they punish grey.
+    """
+    return eta * (1 - eta) / rho.square()
+
+
+def _named(known: Mapping[str, Moments] | Mapping[str, Distance], name: str, kind: str) -> Callable[..., Tensor]:
+    if name not in known:
+        cause = f"unknown {kind} '{name}'{nearest(name, known)}"
+        raise SettingsError(cause, f"Known: {', '.join(known)}.", code=f"unknown_{kind}")
+    return known[name]  # type: ignore[return-value]
