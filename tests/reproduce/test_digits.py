@@ -131,12 +131,15 @@ def test_errors_count_fields_whose_most_probable_class_is_wrong():
 
 
 def test_the_table_of_poolings_is_ordered_by_errors_and_holds_what_was_published():
-    done = {("default/set1", 0): {"image_errors": 0.0}, ("max", 0): {"image_errors": 60.0}}
-    done |= {("max", 1): {"image_errors": 40.0}, ("gm_1", 0): {"image_errors": 2.0}}
+    others = {"crop_accuracy": 0.5, "blank_max_probability": 0.1, "zeros_max_probability": 0.2}
+    done = {("default/set1", 0): {"image_errors": 0.0, "crop_accuracy_field": 0.4, **others}}
+    done |= {("max", seed): {"image_errors": 60.0 - 20 * seed, **others} for seed in (0, 1)}
+    done |= {("gm_1", 0): {"image_errors": 0.0, **others}}
     lines = pooling_table(done).splitlines()
-    assert [line.split("|")[1].strip() for line in lines[3:6]] == ["noisy_and_10", "gm_1", "max"]
-    assert "50.0 (60, 40) | 0.125 | 0.452" in lines[5]
-    assert pooling_table({("max", 0): {"image_errors": 1.0}}) == ""
+    assert [line.split("|")[1].strip() for line in lines[3:6]] == ["gm_1", "noisy_and_10", "max"]
+    assert lines[5] == "| max | 60, 40 | 0.500 | 0.100 | 0.200 | 0.125 | 0.452 |"
+    assert "| noisy_and_10 | 0 | 0.400 |" in lines[4]
+    assert pooling_table({("max", 0): {"image_errors": 1.0, **others}}) == ""
 
 
 def test_the_first_table_holds_means_and_the_worst_run():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,15 @@ import pandas as pd
 
 from bagscope.files.field import FieldFiles
 from bagscope.report.findings import Findings
-from bagscope.report.pictures import Look, cell_picture, contrast_of, field_of, field_picture, read_pixels
+from bagscope.report.pictures import (
+    FieldPicture,
+    Look,
+    cell_picture,
+    contrast_of,
+    field_of,
+    field_picture,
+    read_pixels,
+)
 
 # Bytes of all pictures of fields; base64 makes a third more of them. A plate of 96 wells gets 13 MB, and thousands of
 # wells 40 MB, in smaller pictures.
@@ -58,28 +68,52 @@ def make_gallery(findings: Findings, progress: Callable[[int, int], None]) -> Ga
         return gallery
     wanted = _cells_to_show(findings)
     seen: dict[int, tuple[float, float]] = {}
-    for done, (position, field) in enumerate(fields_at(findings, sorted({*shown, *wanted})), start=1):
+    asked, places = sorted({*shown, *wanted}), set(shown)
+
+    def draw(job: tuple[int, FieldFiles]) -> _Drawn | None:
+        position, field = job
         pixels = read_pixels(field)
-        row = int(findings.images["row"].iloc[position])
-        if pixels is not None and pixels.shape[0] == len(look.hues):
-            gallery.field = gallery.field or (pixels.shape[1], pixels.shape[2])
-            if position in shown:
-                mask = _mask(findings, position)
-                drawn = field_picture(pixels, look, mask, gallery.edge)
-                gallery.pictures[f"f{row}"] = drawn.image
-                if drawn.outlines:
-                    gallery.pictures[f"o{row}"] = drawn.outlines
-                seen[row] = drawn.focus, drawn.contrast
-                if drawn.saturated > SATURATED:
-                    gallery.flags.setdefault(row, []).append(f"saturated ({drawn.saturated:.0%} of pixels)")
-            for number, cell in wanted.get(position, ()):
-                key = f"c{number}"
-                gallery.pictures[key] = cell_picture(pixels, look, cell["y"], cell["x"], _cell_edge(findings))
-                gallery.cells[cell["call"]].append({**cell, "picture": key, "row": row})
-        progress(done, len({*shown, *wanted}))
+        if pixels is None or len(pixels) != len(look.hues):
+            return None
+        picture = field_picture(pixels, look, _mask(findings, position), gallery.edge) if position in places else None
+        edge = _cell_edge(findings)
+        cells = [cell_picture(pixels, look, cell["y"], cell["x"], edge) for _, cell in wanted.get(position, ())]
+        return _Drawn((pixels.shape[1], pixels.shape[2]), picture, cells)
+
+    # Decoding, filtering and packing let go of Python's lock, so fields are drawn side by side.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, (position, drawn) in enumerate(zip(asked, pool.map(draw, fields_at(findings, asked)), strict=True)):
+            row = int(findings.images["row"].iloc[position])
+            if drawn is not None:
+                gallery.field = gallery.field or drawn.shape
+                if drawn.picture is not None:
+                    seen[row] = _keep(gallery, row, drawn.picture)
+                for (number, cell), picture in zip(wanted.get(position, ()), drawn.cells, strict=True):
+                    gallery.pictures[f"c{number}"] = picture
+                    gallery.cells[cell["call"]].append({**cell, "picture": f"c{number}", "row": row})
+            progress(done + 1, len(asked))
     for row, flag in odd_fields(seen).items():
         gallery.flags.setdefault(row, []).insert(0, flag)
     return gallery
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What was made of one field: its height and width, its picture when it is shown, and its cells to show."""
+
+    shape: tuple[int, int]
+    picture: FieldPicture | None
+    cells: list[str]
+
+
+def _keep(gallery: Gallery, row: int, drawn: FieldPicture) -> tuple[float, float]:
+    """Put a field's picture and flags into the gallery; return its focus and contrast."""
+    gallery.pictures[f"f{row}"] = drawn.image
+    if drawn.outlines:
+        gallery.pictures[f"o{row}"] = drawn.outlines
+    if drawn.saturated > SATURATED:
+        gallery.flags.setdefault(row, []).append(f"saturated ({drawn.saturated:.0%} of pixels)")
+    return drawn.focus, drawn.contrast
 
 
 def odd_fields(seen: dict[int, tuple[float, float]]) -> dict[int, str]:
