@@ -12,7 +12,8 @@ import pandas as pd
 from bagscope.errors import Problem, TableError
 from bagscope.tables.frames import csv_bytes, read_csv
 
-COLUMNS = ("coarse", "fine", "mean", "sd", "n")
+NUMBERS = ("mean", "sd", "n")
+COLUMNS = ("coarse", "fine", *NUMBERS)
 # Means of a class that add up to 1 within this much are rounded, not wrong.
 ROUNDED = 0.02
 # Below this a table of a few blocks cannot tell a standard deviation from none.
@@ -66,7 +67,7 @@ def read_proportions(path: Path) -> Proportions:
     TableError : names every problem: a column or a pair of classes that is missing or there twice, a number outside its
         range, means of a coarse class that do not add up to 1.
     """
-    table = read_csv(path, numbers=("mean", "sd", "n"))
+    table = read_csv(path)
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         cause = f"no column {', '.join(missing)}"
@@ -76,9 +77,9 @@ def read_proportions(path: Path) -> Proportions:
     if problems:
         raise TableError(problems)
     coarse, fine = (tuple(dict.fromkeys(table[name])) for name in ("coarse", "fine"))
-    wide = table.set_index(["coarse", "fine"])
+    wide = table.assign(**{name: _numbers(table[name]) for name in NUMBERS}).set_index(["coarse", "fine"])
     every = wide.reindex(pd.MultiIndex.from_product([coarse, fine]))
-    found = {name: every[name].to_numpy(float).reshape(len(coarse), len(fine)) for name in ("mean", "sd", "n")}
+    found = {name: every[name].to_numpy(float).reshape(len(coarse), len(fine)) for name in NUMBERS}
     problems = [
         Problem(
             "refuse",
@@ -95,6 +96,11 @@ def read_proportions(path: Path) -> Proportions:
     return Proportions(coarse, fine, found["mean"] / found["mean"].sum(1, keepdims=True), found["sd"], found["n"])
 
 
+def _numbers(column: pd.Series) -> np.ndarray:
+    """Numbers of a column of text; NaN for what is none."""
+    return pd.to_numeric(column, errors="coerce").to_numpy(float)
+
+
 def _wrong_numbers(table: pd.DataFrame, file: str) -> list[Problem]:
     found = []
     ranges = {
@@ -103,7 +109,7 @@ def _wrong_numbers(table: pd.DataFrame, file: str) -> list[Problem]:
         "n": (1.0, np.inf, "a number of blocks, at least 1"),
     }
     for name, (low, high, meaning) in ranges.items():
-        values = table[name].to_numpy(float)
+        values = _numbers(table[name])
         for at in np.flatnonzero(~((values >= low) & (values <= high))):
             cause = f"{name} = {table[name].iloc[at]} is not {meaning}"
             fix = "Write shares as 0.75, not 75."
