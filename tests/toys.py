@@ -38,6 +38,21 @@ def quick(table, out, **choices):
     return bagscope.train(table, out, **{**QUICK, **choices})
 
 
+def speaking_net(channels=2, classes=2):
+    """Return an untrained network whose maps differ from place to place and from class to class."""
+    # Here, since programs that import this file for its other parts do without torch.
+    import torch
+
+    from bagscope.nets.bagnet import BagNet
+    from bagscope.nets.kraus import KrausNet
+    from bagscope.nets.pool import make_pooling
+
+    torch.manual_seed(0)
+    body = KrausNet(channels, classes, bias=0.0)
+    torch.nn.init.normal_(body.classifier.weight, std=0.2)
+    return BagNet(body, make_pooling("noisy_and", classes), classes, none_output=True).eval()
+
+
 def words(**choices):
     """The quick settings as a person types them."""
     short = {"cell_diameter": "--cell-diameter", "device": "--device", "threads": "--threads", "steps": "--steps"}

@@ -50,7 +50,7 @@ def cells(seed=0, size=240, diameter=20, count=25, below=100, bright=900, column
 def numbers(measured):
     """All that was measured, as one list."""
     return [*measured.intensity.dark, *measured.intensity.background, *measured.intensity.spread,
-            *measured.blobs, *np.ravel(measured.looks)]  # fmt: skip
+            *measured.blobs, *np.ravel(measured.appearances)]  # fmt: skip
 
 
 def test_the_background_of_the_images_becomes_0_and_their_spread_1():
@@ -62,10 +62,10 @@ def test_the_background_of_the_images_becomes_0_and_their_spread_1():
     assert pixels.std((0, 2, 3)) == pytest.approx([1, 1], rel=0.03)
 
 
-def test_blobs_and_looks_are_those_of_each_channel():
+def test_blobs_and_appearances_are_those_of_each_channel():
     measured = measure(store_of([cells(seed)[0] for seed in range(4)]), 0)
     assert measured.blobs == pytest.approx((20, 10), rel=0.17)
-    assert np.shape(measured.looks)[1:] == (2, 7)
+    assert np.shape(measured.appearances)[1:] == (2, 7)
 
 
 def test_blank_patches_are_blank_and_are_pixels_of_the_images():
@@ -102,7 +102,7 @@ def test_constant_images_are_measured_to_finite_numbers_and_become_0(value):
     assert np.isfinite([*measured.intensity.dark, *measured.intensity.background, *measured.intensity.spread]).all()
     assert min(measured.intensity.spread) > 0
     assert np.isnan(measured.blobs).all()
-    assert np.isfinite(measured.looks).all()
+    assert np.isfinite(measured.appearances).all()
     assert torch.equal(intensity.apply(torch.from_numpy(image), measured.intensity), torch.zeros(2, 96, 96))
 
 

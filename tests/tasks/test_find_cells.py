@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+import toys
 from bagscope.errors import BagscopeError, ModelError, SettingsError
 from bagscope.nets.bagnet import BagNet
 from bagscope.nets.kraus import KrausNet
-from bagscope.nets.pool import make_pooling
 from bagscope.ops.regions import labels_at
 from bagscope.tasks.card import CallCard, CellCard, IntensityCard, ModelCard, ScaleCard
 from bagscope.tasks.images.cells import FieldView, Known, field_maps, find_cells
@@ -40,10 +40,7 @@ def card(factor=1.2, cells=True, cell_px=40.0):
 
 @pytest.fixture(scope="module")
 def net():
-    torch.manual_seed(0)
-    body = KrausNet(2, 2, bias=0.0)
-    torch.nn.init.normal_(body.classifier.weight, std=0.2)
-    return BagNet(body, make_pooling("noisy_and", 2), 2, none_output=True).eval()
+    return toys.speaking_net()
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,6 @@ import torch
 import bagscope as bs
 import toys
 from bagscope.files.writer import write_ome_tiff
-from bagscope.nets.bagnet import BagNet
-from bagscope.nets.kraus import KrausNet
-from bagscope.nets.pool import make_pooling
 from bagscope.tasks.card import CallCard, CellCard, IntensityCard, ModelCard, ScaleCard
 from bagscope.tasks.images.cells import FieldView
 from bagscope.tasks.images.class_regions import bright, class_region, present_regions
@@ -50,10 +47,7 @@ def drawn():
 
 @pytest.fixture(scope="module")
 def net():
-    torch.manual_seed(0)
-    body = KrausNet(1, 2, bias=0.0)
-    torch.nn.init.normal_(body.classifier.weight, std=0.2)
-    return BagNet(body, make_pooling("noisy_and", 2), 2, none_output=True).eval()
+    return toys.speaking_net(channels=1)
 
 
 def test_parts_are_neither_specks_nor_clumps_nor_cut(net):

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from skimage.filters import threshold_otsu
 
 from bagscope.errors import ImageReadError
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.orders import chance
 from bagscope.ops import diameter, intensity, likeness
+from bagscope.ops.regions import two_levels
 
 VALUES_PER_IMAGE = 20_000
 # Statistics of more images than this change no digit that matters, and each has to be read.
@@ -30,7 +30,7 @@ class Measured:
 
     intensity : normalisation. blank : (T, C, t, t) patches without cells. limits : (C,) normalised grey values up to
     which a patch is blank. blobs : diameter of the blobs of
-    each channel in pixels, NaN without contrast. looks : what each image looks like, see ops.likeness.
+    each channel in pixels, NaN without contrast. appearances : of each image, see ops.likeness.
     unreadable : images that were left out, by their place in the store.
     """
 
@@ -38,7 +38,7 @@ class Measured:
     blank: np.ndarray
     limits: tuple[float, ...]
     blobs: tuple[float, ...]
-    looks: tuple[np.ndarray, ...]
+    appearances: tuple[np.ndarray, ...]
     unreadable: Mapping[int, ImageReadError]
 
 
@@ -65,7 +65,8 @@ def measure(store: PixelStore, seed: int) -> Measured:
             unreadable[i] = error
             continue
         samples.append(_sample(pixels, chance(seed, 102, i)))
-        middles.append(likeness.middle(pixels).copy())
+        middle = likeness.middle(pixels)
+        middles.append(middle if store.held else middle.copy())  # a view would keep the whole image
         if i in chosen:
             looks.append(pixels)
     if not samples:
@@ -75,7 +76,7 @@ def measure(store: PixelStore, seed: int) -> Measured:
     # The filters let go of Python's lock, so the channels are measured side by side.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         blobs = tuple(pool.map(diameter.blob_diameter, [[p[c] for p in looks] for c in range(len(values))]))
-    limits = [0.5 * _middle(v) for v in _normalised(values[:, :, None], learned)[:, :, 0]]
+    limits = [0.5 * float(np.mean(two_levels(v))) for v in _normalised(values[:, :, None], learned)[:, :, 0]]
     appearances = tuple(likeness.appearance(pixels, learned) for pixels in middles)
     blank = _blank_tiles(looks, learned, limits, chance(seed, 103))
     return Measured(learned, blank, tuple(limits), blobs, appearances, unreadable)
@@ -98,13 +99,6 @@ def _sample(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _normalised(pixels: np.ndarray, learned: intensity.Intensity) -> np.ndarray:
     return intensity.apply(torch.from_numpy(np.ascontiguousarray(pixels, np.float32)), learned).numpy()
-
-
-def _middle(values: np.ndarray) -> float:
-    # The threshold itself may stand anywhere between two groups that do not touch, and stands at the lower one.
-    threshold = threshold_otsu(values)
-    groups = [group for group in (values[values <= threshold], values[values > threshold]) if len(group)]
-    return float(np.mean([group.mean() for group in groups]))
 
 
 def _blank_tiles(

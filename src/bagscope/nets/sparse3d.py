@@ -18,38 +18,43 @@ from bagscope.ops.sparse import Halved, Sites
 DENSE_FROM = 0.5
 
 
-class SubmanifoldConv3d(nn.Module):
+class _SparseConv3d(nn.Module):
+    """Weights (places, F, G) of a kernel of so many places, started for rectifiers, and a bias (G,)."""
+
+    def __init__(self, places: int, features: int, outputs: int, bias: bool):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(places, features, outputs))
+        nn.init.normal_(self.weight, std=math.sqrt(2 / (places * features)))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def _biased(self, found: Tensor) -> Tensor:
+        return found if self.bias is None else found + self.bias
+
+
+class SubmanifoldConv3d(_SparseConv3d):
     """Convolution of 3 x 3 x 3 at the occupied sites alone: (N, F) to (N, G); no new site becomes occupied."""
 
     def __init__(self, features: int, outputs: int, bias: bool = True):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(27, features, outputs))
-        nn.init.normal_(self.weight, std=math.sqrt(2 / (27 * features)))
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        super().__init__(27, features, outputs, bias)
 
     def forward(self, features: Tensor, sites: Sites) -> Tensor:
         """Convolve; as a dense convolution where most sites are occupied, which gives the same."""
-        if sites.occupancy > DENSE_FROM:
-            kernel = self.weight.reshape(3, 3, 3, *self.weight.shape[1:]).permute(4, 3, 0, 1, 2)
-            found = sparse.from_dense(conv3d(sparse.to_dense(features, sites), kernel, padding=1), sites)
-        else:
-            found = sparse.submanifold(features, self.weight, sites)
-        return found if self.bias is None else found + self.bias
+        if sites.occupancy <= DENSE_FROM:
+            return self._biased(sparse.submanifold(features, self.weight, sites))
+        kernel = self.weight.reshape(3, 3, 3, *self.weight.shape[1:]).permute(4, 3, 0, 1, 2)
+        dense = conv3d(sparse.to_dense(features, sites), kernel, padding=1)
+        return self._biased(sparse.from_dense(dense, sites))
 
 
-class StridedConv3d(nn.Module):
+class StridedConv3d(_SparseConv3d):
     """Convolution of 2 x 2 x 2 blocks: (N, F) at the finer sites to (M, G) at the coarser ones."""
 
     def __init__(self, features: int, outputs: int, bias: bool = True):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(8, features, outputs))
-        nn.init.normal_(self.weight, std=math.sqrt(2 / (8 * features)))
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        super().__init__(8, features, outputs, bias)
 
     def forward(self, features: Tensor, halved: Halved) -> Tensor:
         """Convolve."""
-        found = sparse.strided(features, self.weight, halved)
-        return found if self.bias is None else found + self.bias
+        return self._biased(sparse.strided(features, self.weight, halved))
 
 
 class Block(nn.Module):

@@ -82,6 +82,17 @@ def otsu_log(image: np.ndarray, softening: float = 1 / 255) -> float:
     return float(dark + np.exp(threshold_otsu(np.log(above + soft))) - soft)
 
 
+def two_levels(grey: np.ndarray) -> tuple[float, float]:
+    """Means of the two groups of values that Otsu's threshold tells apart; the same twice for a single value.
+
+    The threshold itself may stand anywhere between two groups that do not touch, and stands at the lower one; the
+    middle of these means lies between them.
+    """
+    is_high = grey > threshold_otsu(grey)
+    groups = [group for group in (grey[~is_high], grey[is_high]) if len(group)]
+    return float(groups[0].mean()), float(groups[-1].mean())
+
+
 def instances(mask: np.ndarray, min_area: int = 1, neck: float = NECK) -> np.ndarray:
     """Part a mask into things, cut where it is narrow.
 

@@ -56,9 +56,7 @@ class Sites:
     @cached_property
     def neighbours(self) -> Tensor:
         """(N, 27) row of each site's neighbour at offsets -1 to 1 in z, y, x; N where it is not occupied."""
-        return self.rows_at(
-            torch.stack([self.place + offset for offset in _offsets(3, self.place.device) - _CENTRE], 1)
-        )
+        return self.rows_at(self.place[:, None] + _offsets(self.place.device))
 
     @cached_property
     def halved(self) -> Halved:
@@ -282,10 +280,7 @@ def _keys(place: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return ((volume * shape[0] + z) * shape[1] + y) * shape[2] + x
 
 
-def _offsets(side: int, device: torch.device) -> Tensor:
-    """Offsets (side^3, 4) in z, y, x, from 0; the volume stays."""
-    steps = torch.cartesian_prod(*[torch.arange(side, device=device)] * 3)
+def _offsets(device: torch.device) -> Tensor:
+    """Offsets (27, 4) from -1 to 1 in z, y, x; the volume stays."""
+    steps = torch.cartesian_prod(*[torch.arange(-1, 2, device=device)] * 3)
     return torch.cat([steps.new_zeros(len(steps), 1), steps], 1)
-
-
-_CENTRE = torch.tensor([0, 1, 1, 1])

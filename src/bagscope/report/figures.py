@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bagscope.ops.doseresponse import DoseResponse, fit_dose_response
+from bagscope.report.charts import noisy_and
 from bagscope.report.marks import marks
 from bagscope.tables.wells import well_name, well_place
 
@@ -157,8 +158,7 @@ def pooling_curves_figure(curves: CurveSet) -> bytes:
     colours = (CLASS_COLOURS * (1 + len(curves.classes) // 8))[: len(curves.classes)]
     for k, (name, colour) in enumerate(zip(curves.classes, colours, strict=True)):
         b = curves.learned[:, k].mean()
-        rise = [1 / (1 + np.exp(-curves.a * (at - b))) for at in (share, 0.0, 1.0)]
-        left.plot(share, (rise[0] - rise[1]) / (rise[2] - rise[1]), color=colour, lw=1.8)
+        left.plot(share, noisy_and(share, curves.a, b), color=colour, lw=1.8)
         left.plot(b, 0.02, marker="|", ms=12, color=colour, mew=2)
         right.scatter(
             np.full(len(curves.learned), curves.shares[k]), curves.learned[:, k], s=16, color=colour, alpha=0.7, lw=0

@@ -78,15 +78,13 @@ def _surest(findings: Findings, name: str) -> tuple[int, tuple[float, float] | N
 def _layers_of(
     model: Network, findings: Findings, name: str, position: int, cell: tuple[float, float] | None
 ) -> Sequence[Picture]:
-    for _, field in fields_at(findings, [position]):
-        pixels = read_pixels(field)
-        if pixels is None or len(pixels) != len(model.channels):
-            return []
-        try:
-            values = [(layer, model.activations(pixels, layer, cell)) for layer in model.layers]
-        except BagscopeError:
-            return []
-        one = findings.images.iloc[position]
-        where = f"{one['plate']} {one['well']}" + ("" if cell is None else f", cell at {cell[0]:.0f}, {cell[1]:.0f}")
-        return [Picture(f"What the layers give for {name}: {where}", layers_figure(values))]
-    return []
+    pixels = next((read_pixels(field) for _, field in fields_at(findings, [position])), None)
+    if pixels is None or len(pixels) != len(model.channels):
+        return []
+    try:
+        values = [(layer, model.activations(pixels, layer, cell)) for layer in model.layers]
+    except BagscopeError:
+        return []
+    one = findings.images.iloc[position]
+    where = f"{one['plate']} {one['well']}" + ("" if cell is None else f", cell at {cell[0]:.0f}, {cell[1]:.0f}")
+    return [Picture(f"What the layers give for {name}: {where}", layers_figure(values))]

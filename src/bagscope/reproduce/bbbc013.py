@@ -107,7 +107,7 @@ def reproduce(order: Order, events: Events) -> Path:
     )
     seeds = range(1 if order.quick else order.seeds or SEEDS)
     settings = order.settings([_named(name, order.quick) for name in SETTINGS])
-    ledger = Ledger(order.out, order.name, _protocol(order))
+    ledger = Ledger(order.out, order.name, order.protocol())
     with claimed(order.out, (RUNS, RESULTS, TABLE, PICTURE), finished=TABLE, resume=True):
         reference = _reference(judged_on, ledger, events)
         runs = {(setting, seed): ledger.find(setting, seed) for setting in settings for seed in seeds}
@@ -117,11 +117,11 @@ def reproduce(order: Order, events: Events) -> Path:
             f"bbbc013: {len(runs)} runs ({', '.join(settings)}; seeds {len(seeds)}), {len(missing)} still to do, "
             f"about {minutes:.0f} minutes on two quiet cores; results go to {order.out}"
         )
-        for number, (setting, seed) in enumerate(missing, start=1):
-            events.say(f"run {number} of {len(missing)}: {setting}, seed {seed}")
-            values = _measure(learned_from, judged_on, reference, setting, seed, ledger, order, events)
-            ledger.keep(setting, seed, values)
-            runs[setting, seed] = ledger.find(setting, seed)
+
+        def measure(setting: str, seed: int) -> dict[str, float]:
+            return _measure(learned_from, judged_on, reference, setting, seed, ledger, order, events)
+
+        runs |= ledger.complete(missing, measure, events)
         done = {key: found for key, found in runs.items() if found is not None}
         write_atomic(order.out / PICTURE, _picture(ledger, done))
         done[TOGETHER, 0] = averaged_measures(
@@ -134,10 +134,6 @@ def reproduce(order: Order, events: Events) -> Path:
 
 def _named(setting: str, quick: bool) -> str:
     return setting.replace("default/", "quick/") if quick else setting
-
-
-def _protocol(order: Order) -> dict[str, object]:
-    return {"version": __version__, "quick": order.quick, "test_data": str(order.test_data or "")}
 
 
 def _text(order: Order, seeds: int) -> str:

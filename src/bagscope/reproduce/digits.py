@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bagscope import __version__
 from bagscope.files.folder import claimed
 from bagscope.files.writer import write_atomic
 from bagscope.reproduce import digits_protocol as protocol
@@ -59,13 +58,14 @@ def reproduce(order: Order, events: Events) -> Path:
     learned_from = order.folder(order.data, SOURCE, DATA)
     judged_on = order.folder(order.test_data, SOURCE, DATA) if order.test_data else learned_from
     wanted = _wanted(order)
-    ledger = Ledger(order.out, order.name, _protocol(order))
+    ledger = Ledger(order.out, order.name, order.protocol())
     with claimed(order.out, (RUNS, RESULTS, TABLE, SETS, *PICTURES), finished=TABLE, resume=True):
-        runs = {(name, seed): ledger.find(name, seed) for name in wanted for seed in range(_seeds(name, order))}
-        missing = [key for key, found in runs.items() if found is None]
+        asked = {(name, seed) for name in wanted for seed in range(_seeds(name, order))}
+        seeds = max(SEEDS, *(_seeds(name, order) for name in wanted))
+        known = {(name, seed): ledger.find(name, seed) for name in wanted for seed in range(seeds)}
         # Runs of more seeds that an earlier call made by the same protocol stay in the tables.
-        more = {(name, seed): ledger.find(name, seed) for name in wanted for seed in range(SEEDS)}
-        runs = {key: runs.get(key, found) for key, found in more.items() if key in runs or found is not None} | runs
+        runs = {key: found for key, found in known.items() if key in asked or found is not None}
+        missing = [key for key, found in runs.items() if found is None]
         minutes = sum(_MINUTES.get(name.split("/")[0], _MINUTES_OF_OTHERS) for name, _ in missing)
         events.say(
             f"digits: {len(runs)} runs of {len(wanted)} settings, {len(missing)} still to do, "
@@ -73,10 +73,11 @@ def reproduce(order: Order, events: Events) -> Path:
             f"results go to {order.out}"
         )
         digits = _Digits(read_glyphs(learned_from, "train"), read_glyphs(judged_on, "test"))
-        for number, (name, seed) in enumerate(missing, start=1):
-            events.say(f"run {number} of {len(missing)}: {name}, seed {seed}")
-            ledger.keep(name, seed, _measure(digits, name, wanted[name], seed, ledger, order, events))
-            runs[name, seed] = ledger.find(name, seed)
+
+        def measure(name: str, seed: int) -> dict[str, float]:
+            return _measure(digits, name, wanted[name], seed, ledger, order, events)
+
+        runs |= ledger.complete(missing, measure, events)
         done = {key: found for key, found in runs.items() if found is not None}
         _draw(digits, done, ledger, order)
         ledger.write(done, text(order, done, SOURCE))
@@ -97,10 +98,6 @@ def _seeds(name: str, order: Order) -> int:
     if order.quick or name.startswith("tuning/"):
         return 1
     return order.seeds or (SEEDS if name.startswith("default/") else SEEDS_OF_OTHERS)
-
-
-def _protocol(order: Order) -> dict[str, object]:
-    return {"version": __version__, "quick": order.quick, "test_data": str(order.test_data or "")}
 
 
 def _measure(

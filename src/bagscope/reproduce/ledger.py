@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,12 @@ import numpy as np
 
 from bagscope.errors import BagscopeError
 from bagscope.files.writer import read_json, write_atomic, write_json
+from bagscope.run.events import Events
 
 COLUMNS = ("experiment", "measure", "setting", "seed", "value")
 RESULTS, TABLE, RUNS = "results.csv", "results.md", "runs"
 _LARGEST_RUN = 10_000_000
+Run = tuple[str, int]  # setting and seed
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,23 @@ class Ledger:
         known = {name: float(value) for name, value in values.items() if np.isfinite(value)}
         path = self.place(setting, seed) / "measured.json"
         write_json(path, {"protocol": self._protocol(), "setting": setting, "seed": seed, "values": known})
+
+    def complete(
+        self, missing: Sequence[Run], measure: Callable[[str, int], Mapping[str, float]], events: Events
+    ) -> dict[Run, dict[str, float] | None]:
+        """Do the runs that are missing, one after the other, keep each, and return what they measured.
+
+        Parameters
+        ----------
+        missing : (setting, seed) of each.
+        measure : does one.
+        """
+        found: dict[Run, dict[str, float] | None] = {}
+        for number, (setting, seed) in enumerate(missing, start=1):
+            events.say(f"run {number} of {len(missing)}: {setting}, seed {seed}")
+            self.keep(setting, seed, measure(setting, seed))
+            found[setting, seed] = self.find(setting, seed)
+        return found
 
     def write(self, runs: Mapping[tuple[str, int], Mapping[str, float]], text: str) -> None:
         """Write results.csv and results.md.

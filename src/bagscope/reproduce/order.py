@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bagscope import __version__
 from bagscope.errors import SettingsError, nearest
 
 
@@ -44,6 +45,10 @@ class Order:
                 return place
         cause = f"no folder '{name}' in {where}"
         raise SettingsError(cause, fix, code="no_data")
+
+    def protocol(self) -> dict[str, object]:
+        """What of an order decides a result, beside setting and seed; see `Ledger`."""
+        return {"version": __version__, "quick": self.quick, "test_data": str(self.test_data or "")}
 
     def settings(self, known: Sequence[str]) -> list[str]:
         """Return the settings to run: all, or the one asked for, or all that begin with it and '/'.

@@ -59,7 +59,7 @@ def activations(
     SettingsError : no such layer. BagscopeError : a cell outside the image.
     """
     kind = TASKS.load(model.card.task)
-    view = kind.FieldView(model.network, model.card, pixels, np.zeros(len(model.classes)), model.device)
+    view = kind.FieldView(model.network, model.card, pixels, None, model.device)
     if cell is None:
         seen, body = view.prepared[None], model.network.body
     else:

@@ -97,8 +97,16 @@ def simulate_plate(
     odd = choose_odd_wells(plate_rng, plan) if odd is None else odd
     for folder in ("images", "truth/masks", "truth/nuclei"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    draw = partial(_make_well, out=out, plate=plate, seed=seed, light=light, fields=fields_per_well, spread=well_spread)
-    draw = partial(draw, microscope=microscope)
+    draw = partial(
+        _make_well,
+        out=out,
+        plate=plate,
+        seed=seed,
+        light=light,
+        fields=fields_per_well,
+        spread=well_spread,
+        microscope=microscope,
+    )
     made = _make_all([partial(draw, planned, odd.get(planned.well, "")) for planned in plan], threads, progress)
     wells = tuple(truth for truth, _ in made)
     write_tables(out, plate, plan, wells, [row for _, rows_of_cells in made for row in rows_of_cells])

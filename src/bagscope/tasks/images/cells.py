@@ -21,12 +21,15 @@ from bagscope.tasks.images.class_regions import log_odds_of, number_type, presen
 from bagscope.tasks.images.field_maps import dense_field, read_dense, speaking_maps, to_image
 from bagscope.tasks.images.nuclear import AUTO, find_nuclei, nuclear_channel
 from bagscope.tasks.images.samples import to_device
+from bagscope.tasks.images.scoring import score_field
 from bagscope.tasks.images.task import intensity_of
 
 # A thing narrower than a quarter of a cell is none.
 LEAST_SHARE = 1 / 16
 # Cells that are known by their centres alone are at least this wide, as a share of the usual diameter.
 CENTRE_SHARE = 0.25
+# Elements per side of a tile when a field is judged as a whole.
+TILE = 64
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class FieldView:
     ----------
     net : in evaluation mode, on `device`.
     pixels : (C, H, W) grey values.
-    log_odds : (K,) of the whole field, from `score_field`; None where no map is asked for.
+    log_odds : (K,) of the whole field, from `score_field`; worked out when a map is asked for, if it is not given.
     factor : rescaled over original pixels; default: the card's.
     """
 
@@ -75,6 +78,7 @@ class FieldView:
     ):
         self.net, self.card, self.pixels, self.device = net, card, pixels, device
         self._log_odds = log_odds
+        self._cells_speaking: dict[int, np.ndarray] = {}
         self.scale = card.scale.factor if factor is None else factor
         self.shape: tuple[int, int] = (pixels.shape[1], pixels.shape[2])
 
@@ -92,9 +96,12 @@ class FieldView:
     def log_odds(self) -> np.ndarray:
         """What the network says of the whole field, (K,)."""
         if self._log_odds is None:
-            message = "this field was opened without being judged"
-            raise ValueError(message)
+            judged = score_field(self.net, self.card, self._read, self.shape, TILE, self.device, self.scale)
+            self._log_odds = judged.log_odds
         return self._log_odds
+
+    def _read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        return self.pixels[:, y0:y1, x0:x1]
 
     @cached_property
     def speaking(self) -> np.ndarray:
@@ -104,8 +111,10 @@ class FieldView:
 
     def cells_speaking(self, k: int) -> np.ndarray:
         """Jacobian map of one class by the network that judges cells, (H, W)."""
-        found = speaking_maps(self.net, self.prepared, self.log_odds, [k], cells=True)
-        return to_image(found, self.shape, self.scale)[0].cpu().numpy()
+        if k not in self._cells_speaking:
+            found = speaking_maps(self.net, self.prepared, self.log_odds, [k], cells=True)
+            self._cells_speaking[k] = to_image(found, self.shape, self.scale)[0].cpu().numpy()
+        return self._cells_speaking[k]
 
     @cached_property
     def dense(self) -> Tensor:

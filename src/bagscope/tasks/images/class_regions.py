@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 
-from bagscope.ops.regions import DARK, speaking_region
+from bagscope.ops.regions import DARK, speaking_region, two_levels
 
 if TYPE_CHECKING:
     from bagscope.tasks.images.cells import FieldView
@@ -48,15 +47,13 @@ def present_regions(view: FieldView) -> np.ndarray:
 def bright(pixels: np.ndarray) -> np.ndarray:
     """Pixels that any channel (C, H, W) shows above half of the way to the middle of two groups, (H, W).
 
-    The groups are those that Otsu's threshold tells apart; the threshold itself may stand anywhere between two that do
-    not touch.
+    The groups are those of `ops.regions.two_levels`.
     """
     found = np.zeros(pixels.shape[1:], bool)
     for grey in pixels.astype(float):
         above = grey - np.percentile(grey, DARK)
         if above.max() > above.min():
-            is_high = above > threshold_otsu(above)
-            low, high = above[~is_high].mean(), above[is_high].mean()
+            low, high = two_levels(above)
             found |= above > low + HALF * (high - low) / 2
     return found
 

@@ -22,7 +22,6 @@ from bagscope.tasks.card import CellCard
 from bagscope.tasks.images.cell_windows import EDGE, judge_windows
 from bagscope.tasks.images.cells import FieldView
 from bagscope.tasks.images.nuclear import nuclear_channel
-from bagscope.tasks.images.scoring import score_field
 from bagscope.tasks.images.self_training import (
     LARGE,
     CellCrops,
@@ -41,7 +40,6 @@ LEAST_BLANK = 1000
 MOST_BYTES = 3072 * 2 * LARGE * LARGE * 4
 # Fields differ in how many cells a network is sure of: each may give so many times its part.
 SPARE = 4
-TILE = 64
 
 
 class Listener(Protocol):
@@ -121,7 +119,7 @@ def _what_maps_show(task: ImagesTask, net: BagNet) -> tuple[Sure, int]:
     chosen = np.sort(chance(task.job.seed, 111).permutation(len(store))[:FIELDS_FOR_MAPS]).tolist()
     on_blank, everywhere = [], []
     for i in chosen:
-        view = _view(task, net, i, judged=True)
+        view = _view(task, net, i)
         if view is None:
             continue
         speaking = view.speaking.sum(0)
@@ -142,7 +140,7 @@ def _own_windows(task: ImagesTask, net: BagNet, channel: str, section: SelfTrain
     labelled_none = (task.crops.targets.sum(1) == 0).any()
     large, others, targets = [], [], []
     for i in rows:
-        view = _view(task, net, i, judged=False)
+        view = _view(task, net, i)
         if view is None:
             continue
         found = _windows(view, parts(view) if section.cells == "parts" else nuclei(view, channel))
@@ -202,17 +200,11 @@ def _windows(view: FieldView, things: Things) -> _Windows:
     return _Windows(large, others, judge_windows(view.net.cell_maps, inner, len(view.card.classes)))
 
 
-def _view(task: ImagesTask, net: BagNet, i: int, judged: bool) -> FieldView | None:
-    """Open a training row, with or without what the network says of it; None when it cannot be read any more."""
+def _view(task: ImagesTask, net: BagNet, i: int) -> FieldView | None:
+    """Open a training row; None when it cannot be read any more."""
     store = task.crops.store
     try:
-        pixels = store.whole(i)
+        return FieldView(net, task.card, store.whole(i), None, task.device)
     except ImageReadError as error:
         task.crops.unreadable[i] = error
         return None
-
-    def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        return pixels[:, y0:y1, x0:x1]
-
-    log_odds = score_field(net, task.card, read, pixels.shape[1:], TILE, task.device).log_odds if judged else None
-    return FieldView(net, task.card, pixels, log_odds, task.device)

@@ -38,13 +38,8 @@ def own_labels(probability: np.ndarray, sure: float, rejected: float) -> OwnLabe
     ----------
     probability : (N, K).
     """
-    low = probability < rejected
-    high = probability > sure
-    one = high.sum(1) == 1
-    clear = one & (low | high).all(1)
-    none = low.all(1)
-    chosen = np.flatnonzero(clear | none)
-    return OwnLabels(chosen, (high[chosen] & clear[chosen, None]).astype(np.float32))
+    low, high = probability < rejected, probability > sure
+    return _labelled(high, (high.sum(1) == 1) & (low | high).all(1), np.all(low, axis=1))
 
 
 def labels_within(probability: np.ndarray, target: np.ndarray, sure: float, rejected: float) -> OwnLabels:
@@ -60,8 +55,12 @@ def labels_within(probability: np.ndarray, target: np.ndarray, sure: float, reje
     """
     allowed = np.where(target > 0, probability, 0.0)
     high = allowed > sure
-    clear = high.sum(1) == 1
-    none = (allowed < rejected).all(1) if target.any() else np.ones(len(probability), bool)
+    none = np.all(allowed < rejected, axis=1) if target.any() else np.ones(len(probability), bool)
+    return _labelled(high, high.sum(1) == 1, none)
+
+
+def _labelled(high: np.ndarray, clear: np.ndarray, none: np.ndarray) -> OwnLabels:
+    """Label the cells that are clear with their high class, those of none with none; the others are left out."""
     chosen = np.flatnonzero(clear | none)
     return OwnLabels(chosen, (high[chosen] & clear[chosen, None]).astype(np.float32))
 

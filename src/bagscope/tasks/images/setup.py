@@ -201,7 +201,7 @@ def _grid(job: ImagesJob, channels: int) -> Grid:
 
 
 def _likeness(measured: Measured) -> LikenessCard | None:
-    found = usual_range(measured.looks)
+    found = usual_range(measured.appearances)
     if found is None:
         return None
     low, high = (tuple(tuple(row) for row in side.tolist()) for side in found)
