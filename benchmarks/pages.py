@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from playwright.sync_api import sync_playwright
 
 import bagscope as bs
 from bagscope.run.model_folder import save_model
@@ -42,7 +43,30 @@ def report(size: Size, scratch: Path) -> list[Row]:
         megabytes = page.stat().st_size / 1e6
         print(f"  {wells} wells: {megabytes:.1f} MB in {took:.0f} s")
         found += [Row("report_mb", setting, megabytes), Row("report_seconds", setting, took)]
+        opened = opening_seconds(page)
+        if opened is not None:
+            print(f"  opens in {opened:.2f} s")
+            found.append(Row("report_opens_seconds", setting, opened))
     return found
+
+
+def opening_seconds(page: Path, rounds: int = 3) -> float | None:
+    """Seconds from asking a browser for a page until it is loaded and drawn, the median; None without a browser."""
+    program = shutil.which("chromium")
+    if program is None:
+        return None
+    with sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        taken = []
+        for _ in range(rounds):
+            tab = browser.new_page()
+            began = time.monotonic()
+            tab.goto(page.absolute().as_uri(), wait_until="load")
+            tab.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 0)))")
+            taken.append(time.monotonic() - began)
+            tab.close()
+        browser.close()
+    return float(np.median(taken))
 
 
 def repeated(scores: Path, table: Path, out: Path, wells: int) -> Path:

@@ -47,7 +47,7 @@ ALWAYS = {
     ("sparse_memory", "64_5percent"),
     ("sparse_over_dense_worst", ""),
 }
-SOMETIMES = {("peak_memory_gb", "bbbc013")} | {
+SOMETIMES = {("peak_memory_gb", "bbbc013"), *(("report_opens_seconds", of) for of in ("plate", "ten_plates"))} | {
     (f"gpu_{what}", kind) for what in ("images_per_second", "memory_gb", "step_share") for kind in ("fp32", "bf16")
 }
 

@@ -77,6 +77,23 @@ def data_of(page):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
 
 
+def test_reliability_rests_on_cross_fitted_wells_where_there_are_any(scored, trained, tmp_path):
+    wells = scored.wells
+    many = wells.iloc[np.arange(24) % len(wells)].assign(split="test", label="bright", call="bright", confidence=0.9)
+    model = tmp_path / "model"
+    shutil.copytree(trained, model)
+    (model / "cross_fitted").mkdir()
+    many.reset_index(drop=True).to_parquet(model / "cross_fitted" / "wells.parquet")
+    (model / "cross_fitted" / "run.json").write_text("{}")
+    folder = tmp_path / "scores"
+    shutil.copytree(scored.folder, folder)
+    run = json.loads((folder / "run.json").read_text())
+    run["model"]["folder"] = str(model)
+    (folder / "run.json").write_text(json.dumps(run))
+    page = bs.report(folder, tmp_path / "report.html").read_text("utf-8")
+    assert "Expected calibration error 0.100, from 24 labelled wells that a model scored that did not see them" in page
+
+
 def test_the_page_tells_what_the_tables_tell(scored, page):
     parsed, data = Parsed(page.read_text("utf-8")), data_of(page)
     wells = [attributes for tag, attributes in parsed.tags if tag == "button" and "well" in attributes.get("class", "")]

@@ -136,6 +136,16 @@ def test_calibration_rests_on_wells_that_no_training_saw():
     assert statistics.calibration(wells.iloc[:9]) is None
 
 
+def test_treatments_are_judged_by_wells_like_the_training_ones():
+    wells = plate()
+    images = wells[["plate", "well"]].assign(unlike="")
+    images.loc[:9, "unlike"] = "dna: brighter"
+    two = pd.concat([images, images.iloc[:1].assign(unlike="")])  # the first well has another field, which is fine
+    assert statistics.alike(wells, images)["well"].tolist() == wells["well"].tolist()[10:]
+    assert statistics.alike(wells, two)["well"].tolist() == [wells["well"].iloc[0], *wells["well"].tolist()[10:]]
+    assert len(statistics.alike(wells, images.assign(unlike="dna: brighter"))) == 96  # else nothing would be left
+
+
 def test_risk_falls_when_only_the_surest_are_called():
     wells = plate(label="a", confidence=np.linspace(1, 0, 96))
     wells["call"] = np.where(np.arange(96) < 72, "a", "b")

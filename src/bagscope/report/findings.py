@@ -23,6 +23,7 @@ class Findings:
     """A score folder as a page needs it; what is missing is None or empty, and said in `notes`.
 
     screen : the table that was scored, rows as in `images`. card, history : of the model.
+    cross_fitted : wells of the training, each scored by a model that did not see it; None without `train --folds`.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Findings:
     history: pd.DataFrame | None
     model_folder: Path | None
     notes: tuple[str, ...]
+    cross_fitted: pd.DataFrame | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -72,8 +74,22 @@ def read_findings(folder: Path) -> Findings:
     model, card, history = _model(run, notes)
     failures = read_csv(folder / "failures.csv", numbers=["row"])
     classes = tuple(map(str, run.get("model", {}).get("classes", ())))
+    held_out = model / "cross_fitted" if model else None
     return Findings(
-        folder, run, classes, images, wells, treatments, failures, cells, screen, card, history, model, tuple(notes)
+        folder,
+        run,
+        classes,
+        images,
+        wells,
+        treatments,
+        failures,
+        cells,
+        screen,
+        card,
+        history,
+        model,
+        tuple(notes),
+        read_parquet(held_out / "wells.parquet") if held_out and (held_out / RUN).is_file() else None,
     )
 
 

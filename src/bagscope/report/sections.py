@@ -229,8 +229,10 @@ def controls(findings: Findings) -> dict[str, Any]:
 
 
 def _calibration(findings: Findings) -> dict[str, str]:
-    found = statistics.calibration(findings.wells)
-    coverage, risk = statistics.risk_coverage(findings.wells)
+    held_out = findings.cross_fitted
+    wells = findings.wells if held_out is None else held_out
+    found = statistics.calibration(wells)
+    coverage, risk = statistics.risk_coverage(wells)
     drawn = charts.risk_chart(coverage, risk) if len(coverage) >= statistics.LEAST_CALIBRATION else ""
     if found is None:
         told = (
@@ -238,8 +240,8 @@ def _calibration(findings: Findings) -> dict[str, str]:
             "Scores of cross-fitted models (train --folds) tell."
         )
         return {"told": told, "chart": "", "risk": drawn}
-    wells = int(found.wells.sum())
-    told = f"Expected calibration error {found.error:.3f}, from {wells} labelled wells that no training saw."
+    by = "no training saw" if held_out is None else "a model scored that did not see them (train --folds)"
+    told = f"Expected calibration error {found.error:.3f}, from {int(found.wells.sum())} labelled wells that {by}."
     return {
         "told": told,
         "chart": charts.calibration_chart(found.confidence, found.right, found.wells),
@@ -249,7 +251,9 @@ def _calibration(findings: Findings) -> dict[str, str]:
 
 def hits(findings: Findings) -> list[dict[str, Any]]:
     """Per class, treatments by effect, and dose series with their fits."""
-    wells = findings.wells
+    wells = statistics.alike(findings.wells, findings.images)
+    left = len(findings.wells) - len(wells)
+    note = f"{left} wells are left out whose images look unlike those of training." if left else ""
     if "treatment" not in wells or not (wells["treatment"] != "").any():
         return []
     found = []
@@ -273,7 +277,8 @@ def hits(findings: Findings) -> list[dict[str, Any]]:
             for row in table.head(_SHOWN_ROWS).to_dict("records")
         ]
         more = len(table) if len(table) > _SHOWN_ROWS else 0
-        found.append({"name": column, "rows": rows, "more": more, "charts": _dose_charts(wells, column, name)})
+        drawn = _dose_charts(wells, column, name)
+        found.append({"name": column, "rows": rows, "more": more, "charts": drawn, "note": note})
     return found
 
 

@@ -164,6 +164,19 @@ def replicate_agreement(wells: pd.DataFrame, column: str) -> tuple[float, int]:
     return (float((between - within) / top) if top > 0 else float("nan")), k
 
 
+def alike(wells: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Return the wells that treatments may be judged by: those with an image like the training ones.
+
+    A score of an image unlike them means little. Where most wells are unlike, there is nothing better: all are kept.
+    """
+    if "unlike" not in images:
+        return wells
+    fine = images[images["unlike"].fillna("") == ""]
+    known = set(zip(fine["plate"], fine["well"], strict=True))
+    keep = np.array([key in known for key in zip(wells["plate"], wells["well"], strict=True)], bool)
+    return wells[keep] if keep.mean() > 0.5 else wells
+
+
 def hits(wells: pd.DataFrame, column: str, name: str, seed: int = 0, draws: int = PERMUTATIONS) -> pd.DataFrame:
     """Rank treatments by how far their wells' score lies above the plates' reference.
 
