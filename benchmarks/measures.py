@@ -39,7 +39,7 @@ MEASURES = {
     "propagation": Measure(propagation, ("propagation_over_forward",)),
     "cells": Measure(cells, ("cells_over_field",)),
     "latency": Measure(latency, ("image_latency_seconds",)),
-    "report": Measure(report, ("report_mb", "report_seconds")),
+    "report": Measure(report, ("report_mb", "report_seconds", "report_opens_seconds")),
     "sparse": Measure(sparse, ("sparse_speedup", "sparse_memory", "sparse_over_dense_worst")),
     "gpu": Measure(gpu, ("gpu_images_per_second", "gpu_memory_gb", "gpu_step_share")),
 }

@@ -76,8 +76,11 @@ def test_the_results_hold_every_measure_once_and_plain_numbers():
 @pytest.mark.parametrize("name", [name for name in MEASURES if name not in ("peak_memory_gb", "gpu")])
 def test_a_measure_runs_at_its_smallest_and_gives_the_rows_it_names(name, tmp_path):
     rows = MEASURES[name].take(SMALLEST, tmp_path)
-    assert {row.measure for row in rows} == set(MEASURES[name].writes)
-    assert {(row.measure, row.setting) for row in rows} <= ALWAYS
+    names = {row.measure for row in rows}
+    left_out = set(MEASURES[name].writes) - names
+    assert names <= set(MEASURES[name].writes)
+    assert left_out <= {measure for measure, _ in SOMETIMES}
+    assert {(row.measure, row.setting) for row in rows} <= ALWAYS | SOMETIMES
     assert all(math.isfinite(row.value) for row in rows)
 
 

@@ -9,8 +9,10 @@ Source: Graham, arXiv 1505.02890 (2015); Graham and van der Maaten, arXiv 1706.0
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -55,32 +57,20 @@ class Sites:
 
     @cached_property
     def neighbours(self) -> Tensor:
-        """(N, 27) row of each site's neighbour at offsets -1 to 1 in z, y, x; N where it is not occupied."""
-        return self.rows_at(self.place[:, None] + _offsets(self.place.device))
+        """(N, 27) int32, row of each site's neighbour at offsets -1 to 1 in z, y, x; N where it is not occupied."""
+        # On a grid that is padded by one, a step leads from a key to the neighbour's and never round an edge.
+        room = (self.shape[0] + 2, self.shape[1] + 2, self.shape[2] + 2)
+        keys = _keys(self.place + self.place.new_tensor([0, 1, 1, 1]), room)
+        find = _lookup(keys, self.volumes * math.prod(room))
+        table = torch.empty(len(self), 27, dtype=torch.int32, device=keys.device)
+        for column, (z, y, x) in enumerate(product((-1, 0, 1), repeat=3)):
+            table[:, column] = find(keys + ((z * room[1] + y) * room[2] + x))
+        return table
 
     @cached_property
     def halved(self) -> Halved:
         """The sites of half the resolution: occupied where any of its 2 x 2 x 2 sites is."""
         return halve(self)
-
-    def rows_at(self, place: Tensor) -> Tensor:
-        """Rows of sites (..., 4); N for those that are not occupied, in another volume, or outside the grid."""
-        size = torch.tensor([self.volumes, *self.shape], device=place.device)
-        inside = ((place >= 0) & (place < size)).all(-1)
-        asked = torch.where(inside, _keys(place.clamp(min=0).minimum(size - 1), self.shape), 0)
-        total = self.volumes * math.prod(self.shape)
-        if total <= LARGEST_LOOKUP:
-            lookup = torch.full((total,), len(self), dtype=torch.int32, device=place.device)
-            lookup[self._keys] = torch.arange(len(self), dtype=torch.int32, device=place.device)
-            rows = lookup[asked].long()
-        else:
-            rows = torch.searchsorted(self._keys, asked).clamp(max=max(0, len(self) - 1))
-            rows = torch.where(self._keys[rows] == asked, rows, len(self))
-        return torch.where(inside, rows, len(self))
-
-    @cached_property
-    def _keys(self) -> Tensor:
-        return _keys(self.place, self.shape)
 
 
 @dataclass(frozen=True)
@@ -220,14 +210,9 @@ class _Submanifold(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor):
         features, weight, table = ctx.saved_tensors
-        # i + d is a neighbour of i as i is one of i + d at the opposite offset, and opposite offsets stand reversed.
-        of_features = (
-            _gathered_product(gradient, weight.flip(0).transpose(1, 2).contiguous(), table)
-            if ctx.needs_input_grad[0]
-            else None
-        )
-        of_weight = _weight_gradient(features, gradient, table, weight) if ctx.needs_input_grad[1] else None
-        return of_features, of_weight, None
+        if not ctx.needs_input_grad[0]:
+            return None, _weight_gradient(features, gradient, table, weight), None
+        return *_both_gradients(features, gradient, weight, table), None
 
 
 class _Strided(torch.autograd.Function):
@@ -264,6 +249,24 @@ def _gathered_product(features: Tensor, weight: Tensor, table: Tensor) -> Tensor
     return out
 
 
+def _both_gradients(features: Tensor, gradient: Tensor, weight: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of a submanifold convolution for features and weights, from one gathering of neighbours' gradients.
+
+    i + d is a neighbour of i as i is one of i + d at the opposite offset, and opposite offsets stand reversed: site j
+    gets sum_d W_-d g_(j+d), and weight -d gets sum_j f_j g_(j+d).
+    """
+    places, inputs, outputs = weight.shape
+    padded = torch.cat([gradient, gradient.new_zeros(1, outputs)])
+    flat = weight.flip(0).transpose(1, 2).reshape(places * outputs, inputs)
+    of_features, of_weight = torch.empty_like(features), weight.new_zeros(inputs, places * outputs)
+    for first in range(0, len(table), ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        near = padded.index_select(0, table[rows].reshape(-1)).reshape(-1, places * outputs)
+        torch.mm(near, flat, out=of_features[rows])
+        of_weight.addmm_(features[rows].T, near)
+    return of_features, of_weight.reshape(inputs, places, outputs).permute(1, 0, 2).flip(0)
+
+
 def _weight_gradient(features: Tensor, gradient: Tensor, table: Tensor, weight: Tensor) -> Tensor:
     padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
     total = weight.new_zeros(weight.shape[0] * weight.shape[1], weight.shape[2])
@@ -280,7 +283,21 @@ def _keys(place: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return ((volume * shape[0] + z) * shape[1] + y) * shape[2] + x
 
 
-def _offsets(device: torch.device) -> Tensor:
-    """Offsets (27, 4) from -1 to 1 in z, y, x; the volume stays."""
-    steps = torch.cartesian_prod(*[torch.arange(-1, 2, device=device)] * 3)
-    return torch.cat([steps.new_zeros(len(steps), 1), steps], 1)
+def _lookup(keys: Tensor, total: int) -> Callable[[Tensor], Tensor]:
+    """Return what finds the row of each key among sorted ones, int32; their number for one that is not there.
+
+    Parameters
+    ----------
+    total : keys lie below it.
+    """
+    count = len(keys)
+    if total <= LARGEST_LOOKUP:
+        places = torch.full((total,), count, dtype=torch.int32, device=keys.device)
+        places[keys] = torch.arange(count, dtype=torch.int32, device=keys.device)
+        return lambda asked: places[asked]
+
+    def search(asked: Tensor) -> Tensor:
+        found = torch.searchsorted(keys, asked).clamp(max=max(0, count - 1))
+        return torch.where(keys[found] == asked, found, count).int()
+
+    return search
