@@ -60,9 +60,9 @@ def shells(side: int, share: float, volumes: int = VOLUMES) -> Sites:
 def _ratio(name: str, side: int, share: float, rounds: int) -> float:
     """Dense seconds over sparse ones, tables made before."""
     sites = shells(side, share)
-    layer = SubmanifoldConv3d(FEATURES, OUTPUTS)
+    layer = SubmanifoldConv3d(FEATURES, OUTPUTS, bias=False)  # the dense one has none either
     features = torch.randn(len(sites), FEATURES, requires_grad=True)
-    _ = sites.neighbours if sites.occupancy <= 1 else None
+    _ = sites.neighbours
     dense = _dense(side)
     sides = [
         lambda: _step(layer(features, sites)),
@@ -92,7 +92,9 @@ def _nothing(side: int) -> None:
 
 def _one_sparse(side: int) -> None:
     sites = shells(side, SHARE)
-    _step(SubmanifoldConv3d(FEATURES, OUTPUTS)(torch.randn(len(sites), FEATURES, requires_grad=True), sites))
+    _step(
+        SubmanifoldConv3d(FEATURES, OUTPUTS, bias=False)(torch.randn(len(sites), FEATURES, requires_grad=True), sites)
+    )
 
 
 def _one_dense(side: int) -> None:

@@ -15,7 +15,7 @@ from bagscope.ops.bags import bag_max, bag_mean
 from bagscope.ops.sparse import Halved, Sites
 
 # From this share of occupied sites on, a dense convolution is faster; see benchmarks/README.md.
-DENSE_FROM = 0.5
+DENSE_FROM = 0.6
 
 
 class _SparseConv3d(nn.Module):

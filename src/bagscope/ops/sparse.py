@@ -9,20 +9,24 @@ Source: Graham, arXiv 1505.02890 (2015); Graham and van der Maaten, arXiv 1706.0
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
+from torch.nn.grad import conv2d_weight
 
 from bagscope.errors import BagscopeError
 
 # A look-up array of so many entries takes 134 MB; of larger grids, sites are searched for.
 LARGEST_LOOKUP = 1 << 25
 # Rows that are gathered and multiplied at once: more leave the processor's cache, fewer are many small matrices.
-ROWS_AT_ONCE = 512
+ROWS_AT_ONCE = 1024
+# From so many pictures on, PyTorch hands a 1x1 convolution on one thread to oneDNN.
+_PICTURES = 16
 _MOST_SITES = 1 << 62
 
 
@@ -54,6 +58,11 @@ class Sites:
     def occupancy(self) -> float:
         """Share of all sites that are occupied."""
         return len(self) / max(1, self.volumes * math.prod(self.shape))
+
+    @cached_property
+    def keys(self) -> Tensor:
+        """Number of each site among all sites of the batch, (N,), rising."""
+        return _keys(self.place, self.shape)
 
     @cached_property
     def neighbours(self) -> Tensor:
@@ -188,15 +197,43 @@ def block_max(features: Tensor, halved: Halved) -> Tensor:
 
 def to_dense(features: Tensor, sites: Sites) -> Tensor:
     """Return (volumes, F, Z, Y, X), 0 where no site is occupied."""
-    flat = features.new_zeros(sites.volumes * math.prod(sites.shape), features.shape[1])
-    flat = flat.index_copy(0, _keys(sites.place, sites.shape), features)
+    total = sites.volumes * math.prod(sites.shape)
+    flat = features if len(sites) == total else _Spread.apply(features, sites.keys, total)
     return flat.reshape(sites.volumes, *sites.shape, -1).permute(0, 4, 1, 2, 3)
 
 
 def from_dense(dense: Tensor, sites: Sites) -> Tensor:
     """Read a dense batch (volumes, F, Z, Y, X) at the occupied sites, (N, F)."""
     flat = dense.permute(0, 2, 3, 4, 1).reshape(-1, dense.shape[1])
-    return flat.index_select(0, _keys(sites.place, sites.shape))
+    return flat if len(sites) == len(flat) else _Taken.apply(flat, sites.keys)
+
+
+class _Spread(torch.autograd.Function):
+    """Rows at their places among zeros. Each place is taken once, so that the way back is to take, not to add up."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, places: Tensor, total: int) -> Tensor:
+        ctx.save_for_backward(places)
+        return rows.new_zeros(total, rows.shape[1]).index_copy_(0, places, rows)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return gradient.index_select(0, *ctx.saved_tensors), None, None
+
+
+class _Taken(torch.autograd.Function):
+    """Rows of some places; see `_Spread`."""
+
+    @staticmethod
+    def forward(ctx, flat: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        ctx.total = len(flat)
+        return flat.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        (places,) = ctx.saved_tensors
+        return gradient.new_zeros(ctx.total, gradient.shape[1]).index_copy_(0, places, gradient), None
 
 
 class _Submanifold(torch.autograd.Function):
@@ -239,13 +276,10 @@ class _Strided(torch.autograd.Function):
 
 def _gathered_product(features: Tensor, weight: Tensor, table: Tensor) -> Tensor:
     """Return sum_d features[table[:, d]] @ weight[d], (rows, G); a row number beyond the last stands for zeros."""
-    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
     flat = weight.reshape(-1, weight.shape[2])
     out = features.new_empty(len(table), weight.shape[2])
-    for first in range(0, len(table), ROWS_AT_ONCE):
-        rows = table[first : first + ROWS_AT_ONCE]
-        near = padded.index_select(0, rows.reshape(-1)).reshape(len(rows), -1)
-        torch.mm(near, flat, out=out[first : first + ROWS_AT_ONCE])
+    for rows, near in _neighbourhoods(features, table):
+        out[rows] = _product(near, flat)
     return out
 
 
@@ -256,25 +290,62 @@ def _both_gradients(features: Tensor, gradient: Tensor, weight: Tensor, table: T
     gets sum_d W_-d g_(j+d), and weight -d gets sum_j f_j g_(j+d).
     """
     places, inputs, outputs = weight.shape
-    padded = torch.cat([gradient, gradient.new_zeros(1, outputs)])
     flat = weight.flip(0).transpose(1, 2).reshape(places * outputs, inputs)
     of_features, of_weight = torch.empty_like(features), weight.new_zeros(inputs, places * outputs)
-    for first in range(0, len(table), ROWS_AT_ONCE):
-        rows = slice(first, first + ROWS_AT_ONCE)
-        near = padded.index_select(0, table[rows].reshape(-1)).reshape(-1, places * outputs)
-        torch.mm(near, flat, out=of_features[rows])
-        of_weight.addmm_(features[rows].T, near)
+    for rows, near in _neighbourhoods(gradient, table):
+        of_features[rows] = _product(near, flat)
+        of_weight += _outer_product(features[rows], near)
     return of_features, of_weight.reshape(inputs, places, outputs).permute(1, 0, 2).flip(0)
 
 
 def _weight_gradient(features: Tensor, gradient: Tensor, table: Tensor, weight: Tensor) -> Tensor:
-    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
     total = weight.new_zeros(weight.shape[0] * weight.shape[1], weight.shape[2])
-    for first in range(0, len(table), ROWS_AT_ONCE):
-        rows = table[first : first + ROWS_AT_ONCE]
-        near = padded.index_select(0, rows.reshape(-1)).reshape(len(rows), -1)
-        total.addmm_(near.T, gradient[first : first + ROWS_AT_ONCE])
+    for rows, near in _neighbourhoods(features, table):
+        total += _outer_product(gradient[rows], near).T
     return total.reshape(weight.shape)
+
+
+def _product(rows: Tensor, weight: Tensor) -> Tensor:
+    """Return rows (R, K) times weight (K, N), by a 1x1 convolution where that is faster.
+
+    For narrow matrices of float32, oneDNN's convolutions take half the time of BLAS on a CPU (benchmarks/README.md).
+    """
+    if not _as_pictures(rows):
+        return rows @ weight
+    kernel = weight.T.reshape(weight.shape[1], weight.shape[0], 1, 1)
+    return conv2d(_pictures(rows), kernel).permute(0, 2, 3, 1).reshape(len(rows), -1)
+
+
+def _outer_product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left (R, M) transposed times right (R, K), by the gradient of a 1x1 convolution where that is faster."""
+    if not _as_pictures(left):
+        return left.T @ right
+    shape = (left.shape[1], right.shape[1], 1, 1)
+    return conv2d_weight(_pictures(right), shape, _pictures(left)).reshape(shape[:2])
+
+
+def _as_pictures(rows: Tensor) -> bool:
+    return rows.device.type == "cpu" and rows.dtype == torch.float32 and len(rows) % _PICTURES == 0
+
+
+def _pictures(rows: Tensor) -> Tensor:
+    """View rows (R, K) as 16 pictures of R / 16 pixels and K channels, channels last in memory."""
+    return rows.view(_PICTURES, -1, 1, rows.shape[1]).permute(0, 3, 1, 2)
+
+
+def _neighbourhoods(features: Tensor, table: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield some rows of a table after the other, and what stands at all their places, (rows, places * F).
+
+    All of them share one piece of memory: a new one each time would be cleared page by page, which takes longer than
+    all products (benchmarks/README.md, sparse_speedup).
+    """
+    width = features.shape[1]
+    padded = torch.cat([features, features.new_zeros(1, width)])
+    held = features.new_empty(min(ROWS_AT_ONCE, len(table)) * table.shape[1], width)
+    for first in range(0, len(table), ROWS_AT_ONCE):
+        asked = table[first : first + ROWS_AT_ONCE].reshape(-1)
+        near = torch.index_select(padded, 0, asked, out=held[: len(asked)])
+        yield slice(first, first + ROWS_AT_ONCE), near.view(-1, table.shape[1] * width)
 
 
 def _keys(place: Tensor, shape: tuple[int, int, int]) -> Tensor:
