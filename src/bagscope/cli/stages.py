@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bagscope.errors import SettingsError
 from bagscope.run.check import CheckReport, check
-from bagscope.run.model_card import load_card
+from bagscope.run.model_card import load_card, load_card_as
 from bagscope.settings.jobs import ImagesJob, ReadJob, make_job
+from bagscope.tasks.card import ModelCard
 
 if TYPE_CHECKING:
     from bagscope.cli.console import Console
@@ -27,7 +28,7 @@ def check_table(
     if model is not None:
         from bagscope.run.score import checked_for
 
-        return checked_for(load_card(model), table, make_job(ReadJob, config, given), pixels=pixels)
+        return checked_for(load_card_as(model, ModelCard), table, make_job(ReadJob, config, given), pixels=pixels)
     job = cast(ImagesJob, make_job(ImagesJob, config, given))
     return check(
         table,
@@ -123,19 +124,6 @@ def report_of(scores: Path, out: Path, device: str | None, threads: int | None, 
     return out.stat().st_size
 
 
-def _calibration(card: Any) -> str:
-    told = card.calibration
-    return f"none: {told.why}" if told.method == "none" else f"temperature {told.temperature:.2f}, {told.wells} wells"
-
-
-def _cells(card: Any) -> str:
-    if card.cells is None:
-        return "unknown to this model"
-    seeds = f"nuclei in {card.cells.nuclei}" if card.cells.nuclei else "no channel of nuclei"
-    count = sum(card.cells.own_labels)
-    return f"{seeds}; " + (f"second training on {count:,} cells" if card.cells.self_trained else "no second training")
-
-
 def _centre(text: str) -> tuple[float, float]:
     try:
         y, x = (float(part) for part in text.split(","))
@@ -148,24 +136,5 @@ def _centre(text: str) -> tuple[float, float]:
 def described(model: Path) -> tuple[list[str], dict[str, Any]]:
     """Describe a model: lines for people, and its card for programs."""
     card = load_card(model)
-    scale, rows = card.scale, card.training.get("rows", {})
-    size = "off" if scale.cell_diameter_px is None else f"{scale.cell_diameter_px:.1f} px, {scale.source}"
-    thresholds = zip(card.classes, card.thresholds or (), strict=False)
-    lines = [
-        f"{model}: task {card.task}, format {card.format_version}",
-        f"classes: {', '.join(card.classes)}" + ("; none where no class applies" if card.none_trained else ""),
-        f"channels: {', '.join(card.channels)}",
-        f"network: {card.network['name']}, pooling: {card.pooling['name']}",
-        f"learned shares b: {', '.join(f'{name} {b:.3f}' for name, b in thresholds) or 'none'}",
-        f"cell diameter: {size}; images rescaled by {scale.factor:.3g}",
-        f"pixel size of the training images: {scale.pixel_um or 'unknown'} um",
-        f"trained on {len(rows.get('train', []))} images, watched on {len(rows.get('validation', []))}; "
-        f"step {card.training.get('kept_step')} of {card.training.get('steps')} was kept",
-        f"calls: present from {card.calls.threshold:g} on, unsure below {card.calls.confidence:g}",
-        f"calibration: {_calibration(card)}",
-        f"single cells: {_cells(card)}",
-        f"made by bagscope {card.created.get('bagscope')}, torch {card.created.get('torch')}, "
-        f"seed {card.created.get('seed')}, {card.created.get('time')}",
-        f"command: {card.created.get('command') or 'from Python'}",
-    ]
+    lines = [f"{model}: task {card.task}, format {card.format_version}", *card.told()]
     return lines, json.loads(card.model_dump_json())

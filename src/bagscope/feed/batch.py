@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -18,7 +19,7 @@ class Batch:
     rows : (B,) the bags' row ids; -1 for a bag that no row stands for.
     """
 
-    x: Tensor
+    x: Any
     lengths: Tensor
     target: Tensor
     rows: np.ndarray

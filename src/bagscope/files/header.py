@@ -52,6 +52,7 @@ class Header:
     levels : number of resolutions, 1 without a pyramid.
     channel_names : () when the file has none.
     pixel_um : micrometres per pixel, when the file says so in a known unit.
+    z_um : micrometres from plane to plane of a z-stack, likewise.
     warnings : sentences.
     """
 
@@ -69,6 +70,7 @@ class Header:
     compression: str
     lossy: bool
     warnings: tuple[str, ...] = ()
+    z_um: float | None = None
 
 
 class Picture(Protocol):

@@ -41,7 +41,7 @@ class OmePlan:
     sizes : of these axes, in this file.
     pages : page number of each plane, shaped like `sizes`.
     channel_names : of the channels in this file; () when any is missing.
-    pixel_um : when given in a known unit.
+    pixel_um, z_um : when given in a known unit.
     files : number of files in the set.
     warnings : sentences.
     """
@@ -56,6 +56,7 @@ class OmePlan:
     pixel_um: float | None = None
     files: int = 1
     warnings: tuple[str, ...] = field(default=())
+    z_um: float | None = None
 
 
 def is_ome_xml(description: str) -> bool:
@@ -198,7 +199,17 @@ def _plan(pixels: ElementTree.Element, blocks: list, samples: int, pages: int, f
     kind = pixels.get("Type", "").lower()
     size_y, size_x = _whole(pixels, "SizeY"), _whole(pixels, "SizeX")
     return OmePlan(
-        size_y, size_x, _TYPES.get(kind, kind), fastest_last, part.shape, part, names, um, files, tuple(warnings)
+        size_y,
+        size_x,
+        _TYPES.get(kind, kind),
+        fastest_last,
+        part.shape,
+        part,
+        names,
+        um,
+        files,
+        tuple(warnings),
+        _size_um(pixels, "Z", []),
     )
 
 
@@ -239,25 +250,24 @@ def _channel_names(
 
 
 def _pixel_um(pixels: ElementTree.Element) -> tuple[float | None, list[str]]:
-    sizes: list[float | None] = []
-    warnings = []
-    for axis in "XY":
-        text = pixels.get(f"PhysicalSize{axis}")
-        if text is None:
-            sizes.append(None)
-            continue
-        unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
-        factor = unit_um(unit)
-        try:
-            um = float(text) * (factor or 0)
-        except ValueError:
-            um = 0.0
-        usable = SMALLEST_UM <= um <= LARGEST_UM
-        # Without a unit, 1.0 is what writers put when nobody told them.
-        sizes.append(
-            um if usable and not (float(text) == 1 and f"PhysicalSize{axis}Unit" not in pixels.attrib) else None
-        )
-        if not usable and unit.lower() not in ("pixel", "reference frame"):
-            warnings.append(f"OME-XML has PhysicalSize{axis} {text[:20]} {unit[:20]}: not used")
-    size, remark = one_size(*sizes)
+    warnings: list[str] = []
+    size, remark = one_size(*(_size_um(pixels, axis, warnings) for axis in "XY"))
     return size, warnings + remark
+
+
+def _size_um(pixels: ElementTree.Element, axis: str, warnings: list[str]) -> float | None:
+    """Size of a voxel along an axis; what is odd about it is added to the warnings."""
+    text = pixels.get(f"PhysicalSize{axis}")
+    if text is None:
+        return None
+    unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
+    factor = unit_um(unit)
+    try:
+        um = float(text) * (factor or 0)
+    except ValueError:
+        um = 0.0
+    usable = SMALLEST_UM <= um <= LARGEST_UM
+    if not usable and unit.lower() not in ("pixel", "reference frame"):
+        warnings.append(f"OME-XML has PhysicalSize{axis} {text[:20]} {unit[:20]}: not used")
+    # Without a unit, 1.0 is what writers put when nobody told them.
+    return um if usable and not (float(text) == 1 and f"PhysicalSize{axis}Unit" not in pixels.attrib) else None

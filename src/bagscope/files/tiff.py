@@ -169,6 +169,7 @@ class TiffPicture:
             compression=getattr(page.compression, "name", str(page.compression)).lower(),
             lossy=int(page.compression) in LOSSY,
             warnings=(*stack.warnings, *warnings, *remarks),
+            z_um=stack.z_um,
         )
 
     def read(self, window: Window | None) -> np.ndarray:
@@ -223,13 +224,13 @@ def stack_of(
     if is_ome_xml(description) and selection.page is None:
         return _ome_stack(description, name, first, part, len(chain.entries))
     resolution = _resolution(first, _X_RESOLUTION)
-    axes, um = "I", None
+    axes, um, z_um = "I", None, None
     sizes: tuple[int, ...] = (len(part.planes),)
     shaped = tiff_axes.shaped_metadata(description)
     if description.startswith("ImageJ="):
         numbers = tiff_axes.imagej_numbers(description)
         axes, sizes = tiff_axes.imagej_axes(numbers, int(first.samplesperpixel))
-        um = tiff_axes.imagej_pixel_um(numbers, resolution)
+        um, z_um = tiff_axes.imagej_pixel_um(numbers, resolution), tiff_axes.imagej_z_um(numbers)
     elif shaped:
         axes, sizes = tiff_axes.shaped_axes(shaped, first.shape)
         unit = unit_um(str(shaped.get("unit", "")))
@@ -242,7 +243,7 @@ def stack_of(
         stack = tiff_axes.unlabelled(part.planes)
     else:
         stack = tiff_axes.arranged(axes, sizes, part.planes, _planes_behind(first, size))
-    return tiff_axes.with_pixel_um(stack, um), []
+    return tiff_axes.with_pixel_um(stack, um, z_um), []
 
 
 def _one_page(page: int, sizes: tuple[int, ...], first: TiffPage, chain: Chain, size: int) -> Stack:
@@ -274,6 +275,7 @@ def _ome_stack(description: str, name: str, first: TiffPage, part: PageRoles, pa
         plan.pages,
         channel_names=plan.channel_names,
         pixel_um=plan.pixel_um,
+        z_um=plan.z_um,
         warnings=plan.warnings,
     ), []
 

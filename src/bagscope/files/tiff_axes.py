@@ -11,7 +11,7 @@ import numpy as np
 
 from bagscope.errors import ImageReadError, shown
 from bagscope.files.header import Selection
-from bagscope.files.pixel_size import from_resolution, unit_um
+from bagscope.files.pixel_size import LARGEST_UM, SMALLEST_UM, from_resolution, unit_um
 
 _IMAGEJ_ORDERS = {"czt": "TZC", "default": "TZC", "ctz": "ZTC", "zct": "TCZ", "ztc": "CTZ", "tcz": "ZCT", "tzc": "CZT"}
 _MOST_PLANES = 10_000_000
@@ -26,7 +26,7 @@ class Stack:
     axes, sizes : outermost first; C channels, Z depths, T times, I unlabelled.
     places : shaped like `sizes`: number of the page, or of the plane behind the first page's data.
     behind_first : all planes lie behind one another and only the first has a page.
-    channel_names, pixel_um : as the description has them.
+    channel_names, pixel_um, z_um : as the description has them.
     """
 
     axes: str
@@ -35,6 +35,7 @@ class Stack:
     behind_first: bool = False
     channel_names: tuple[str, ...] = ()
     pixel_um: float | None = None
+    z_um: float | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -52,9 +53,9 @@ def unlabelled(pages: tuple[int, ...]) -> Stack:
     return Stack("I", (len(pages),), np.asarray(pages, np.int64))
 
 
-def with_pixel_um(stack: Stack, pixel_um: float | None) -> Stack:
-    """Return the stack with a pixel size."""
-    return replace(stack, pixel_um=pixel_um)
+def with_pixel_um(stack: Stack, pixel_um: float | None, z_um: float | None = None) -> Stack:
+    """Return the stack with a pixel size, and a distance between its planes."""
+    return replace(stack, pixel_um=pixel_um, z_um=z_um)
 
 
 def arranged(axes: str, sizes: tuple[int, ...], pages: tuple[int, ...], contiguous: int) -> Stack:
@@ -111,6 +112,16 @@ def imagej_pixel_um(numbers: dict[str, str], per_unit: float) -> float | None:
     # "inch" is also what ImageJ writes for a scanned picture.
     by_hand = unit not in (None, unit_um("inch"))
     return from_resolution(per_unit, unit, scale_was_set=by_hand) if unit else None
+
+
+def imagej_z_um(numbers: dict[str, str]) -> float | None:
+    """Micrometres from plane to plane, as ImageJ writes them."""
+    unit = unit_um(numbers.get("unit", ""))
+    try:
+        um = float(numbers.get("spacing", "")) * (unit or 0)
+    except ValueError:
+        return None
+    return um if SMALLEST_UM <= um <= LARGEST_UM else None
 
 
 def shaped_metadata(description: str) -> dict | None:

@@ -49,6 +49,10 @@ class Sites:
     def __len__(self) -> int:
         return len(self.place)
 
+    def to(self, device: torch.device) -> Sites:
+        """Return the sites on a device; tables are made anew there."""
+        return self if self.place.device == device else Sites(self.place.to(device), self.shape, self.volumes)
+
     @cached_property
     def lengths(self) -> Tensor:
         """Sites of each volume, (volumes,)."""

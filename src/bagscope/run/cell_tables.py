@@ -98,17 +98,23 @@ def cells_digest(parts: dict[int, FieldPart]) -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest() if told else ""
 
 
-def write_cells(folder: Path, screen: Screen, parts: dict[int, FieldPart], files: Parts) -> None:
+def write_cells(
+    folder: Path, screen: Screen, parts: dict[int, FieldPart], files: Parts, names: tuple[str, str] = CELLS
+) -> None:
     """Write cells.parquet, as CSV too up to 100,000 rows, field after field; nothing when no cells were judged.
 
     Every row has the keys of its field, and `cell`, its number in the field's mask.
+
+    Parameters
+    ----------
+    names : of the two files, where cells are called otherwise.
     """
     found = {at: part.cells for at, part in sorted(parts.items()) if part.cells is not None and part.cells.digest}
     if not found:
         return
-    write_parquet_of(_tables(screen, list(found), files), folder / CELLS[0])
+    write_parquet_of(_tables(screen, list(found), files), folder / names[0])
     if sum(cells.count for cells in found.values()) <= CSV_ROWS:
-        write_atomic(folder / CELLS[1], csv_bytes(read_parquet(folder / CELLS[0])))
+        write_atomic(folder / names[1], csv_bytes(read_parquet(folder / names[0])))
 
 
 def _tables(screen: Screen, positions: Sequence[int], files: Parts) -> Iterator[pd.DataFrame]:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from bagscope.errors import BagscopeError, ImageReadError, Problem, TableError
 from bagscope.files.field import FieldFiles, read_field, read_field_header
@@ -42,14 +42,14 @@ class CheckReport:
     ----------
     problems : refusals first, then rows that would be listed, then warnings.
     screen : the rows; None when the table could not be read at all.
-    headers : position of the row -> header of its field, for the rows that can be used.
+    headers : position of the row -> header of its field (or volume, or blocks), for the rows that can be used.
     listed : positions of the rows that would go to failures.csv.
     notes : sentences on what is there.
     """
 
     problems: tuple[Problem, ...]
     screen: Screen | None = None
-    headers: Mapping[int, Header] = field(default_factory=dict)
+    headers: Mapping[int, Any] = field(default_factory=dict)
     listed: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -138,7 +138,7 @@ def check(
     Nothing on bad content: all of it is in the report.
     """
     table, images = table or TableSection(), images or ImagesSection()
-    found, problems = _read(screen, table)
+    found, problems = read_table(screen, table)
     if found is None:
         return CheckReport(tuple(problems))
     file = str(found.path or "")
@@ -172,7 +172,8 @@ def check(
     return _report(found, problems, headers, usable)
 
 
-def _read(screen: Screen | Path | str, table: TableSection) -> tuple[Screen | None, list[Problem]]:
+def read_table(screen: Screen | Path | str, table: TableSection) -> tuple[Screen | None, list[Problem]]:
+    """Read a table as far as possible, or take a screen that was read before; tell what is wrong with it."""
     if isinstance(screen, Screen):
         return screen, [*screen.warnings, *_conflicts(screen, table)]
     return parse_screen(

@@ -25,7 +25,7 @@ from bagscope.errors import Interrupted, TrainingError
 from bagscope.feed.batch import Batch
 from bagscope.run import states
 from bagscope.run.events import Events
-from bagscope.settings.sections import TrainingSection
+from bagscope.settings.sections import LoopSection
 from bagscope.tasks.task import Task
 
 # The first steps are slower than the others; a few more tell how long all will take.
@@ -62,7 +62,7 @@ class Fitted:
 
 def fit(
     task: Task,
-    training: TrainingSection,
+    training: LoopSection,
     seed: int,
     device: torch.device,
     bf16: bool,
@@ -121,7 +121,7 @@ class _Loop(lightning.LightningModule):
         self,
         task: Task,
         network: torch.nn.Module,
-        training: TrainingSection,
+        training: LoopSection,
         seed: int,
         folder: Path,
         fingerprint: str,
@@ -141,7 +141,12 @@ class _Loop(lightning.LightningModule):
     def _make_optimiser(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         groups = self.task_.rate_groups(self.network)
         rates = [self.training_.rate * factor for _, factor in groups]
-        optimiser = torch.optim.Adam([{"params": p} for p, _ in groups], lr=self.training_.rate, betas=(0.9, 0.99))
+        optimiser = torch.optim.AdamW(
+            [{"params": p} for p, _ in groups],
+            lr=self.training_.rate,
+            betas=(0.9, 0.99),
+            weight_decay=self.training_.weight_decay,
+        )
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=self.training_.steps + 1)
         return optimiser, schedule
 
@@ -239,7 +244,7 @@ class _Loop(lightning.LightningModule):
         self.events.say(f"going on after step {self.done.step} of {self.training_.steps}")
 
 
-def _trainer(device: torch.device, bf16: bool, training: TrainingSection, steps: int) -> lightning.Trainer:
+def _trainer(device: torch.device, bf16: bool, training: LoopSection, steps: int) -> lightning.Trainer:
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=[device.index or 0] if device.type == "cuda" else 1,

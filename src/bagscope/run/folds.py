@@ -12,7 +12,7 @@ import numpy as np
 from bagscope.run.cells import CellStage
 from bagscope.run.failures import Failure
 from bagscope.run.judge import Judge, JudgedFields, judge_fields
-from bagscope.run.model_card import CARD, load_card
+from bagscope.run.model_card import CARD, load_card_as
 from bagscope.run.model_folder import load_model
 from bagscope.run.one_model import Run, train_model
 from bagscope.run.parts import PARTS, Parts
@@ -21,6 +21,7 @@ from bagscope.run.score_folder import RUN, Provenance, Scores, read_scores, writ
 from bagscope.settings.jobs import ReadJob
 from bagscope.tables.labels import Vocabulary
 from bagscope.tables.splits import TEST, folds, groups_of
+from bagscope.tasks.card import ModelCard
 
 CROSS_FITTED = "cross_fitted"
 _OF_NO_FOLD = -1
@@ -60,7 +61,7 @@ def cross_fit(rows: Rows, failures: Sequence[Failure], out: Path, run: Run) -> S
     folder, began = out / CROSS_FITTED, time.monotonic()
     if (folder / RUN).is_file():
         return read_scores(folder)
-    numbers, card = fold_numbers(rows, run), load_card(out)
+    numbers, card = fold_numbers(rows, run), load_card_as(out, ModelCard)
     told = Vocabulary(card.classes, card.none_trained, card.several_labels)
     job = ReadJob(**{name: getattr(run.job, name) for name in ReadJob.model_fields})
     together = JudgedFields(failures=list(failures))
@@ -72,7 +73,7 @@ def cross_fit(rows: Rows, failures: Sequence[Failure], out: Path, run: Run) -> S
             run.events.say(f"fold {k + 1} of {run.job.split.folds}")
             if not (home / CARD).is_file():
                 train_model(rows.take((numbers != k) & (numbers != _OF_NO_FOLD)), (), home, run, told)
-        network, own = load_model(home, run.device)
+        network, own = load_model(home, run.device, ModelCard)
         judge = Judge(network, own, run.device)
         source = rows.take(numbers == k).source
         judged = judge_fields(judge, source, Parts(folder / PARTS), job, run.events, cells=cells)

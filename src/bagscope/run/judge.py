@@ -101,7 +101,7 @@ def judge_fields(
     known = {sign: part for part in (TRAIN, VALIDATION) for sign in judge.card.training.get("rows", {}).get(part, ())}
     total = len(source.positions)
     um = [float(one) if np.isfinite(one) else None for one in source.pixel_um]
-    _stop_when_too_many(judged, job, total + len(before))
+    stop_when_too_many(judged, job, total + len(before))
 
     def prepare(i: int) -> _Field:
         return _prepared(judge.card, store, i, parts, int(source.positions[i]), job, float(factors[i]), cells)
@@ -123,7 +123,7 @@ def judge_fields(
                 judged.megapixels += float(np.prod(store.shapes[i])) / 1e6
         except ImageReadError as error:
             judged.failures.append(of_error(position, stage, error))
-            _stop_when_too_many(judged, job, total + len(before))
+            stop_when_too_many(judged, job, total + len(before))
         events.progress("scoring", i + 1, total)
     return judged
 
@@ -234,7 +234,13 @@ def _refuse_changed(field: FieldFiles, sign: str) -> None:
         raise ImageReadError(cause, fix, code="changed", file=field.paths[0])
 
 
-def _stop_when_too_many(judged: JudgedFields, job: ReadJob, total: int) -> None:
+def stop_when_too_many(judged: JudgedFields, job: ReadJob, total: int) -> None:
+    """Stop when more rows have failed than the settings allow.
+
+    Raises
+    ------
+    BagscopeError : what was scored stays.
+    """
     failed = len(judged.failures)
     if failed <= max(LEAST_FAILURES, job.compute.max_failures * total):
         return

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from bagscope import __version__
 from bagscope.errors import ModelError, shown
 from bagscope.files.writer import read_json
-from bagscope.tasks.card import FORMAT_VERSION, ModelCard
+from bagscope.tasks.card import CARDS, FORMAT_VERSION, Card
 
 CARD = "model.json"
+Of = TypeVar("Of", bound=Card)
 # A row that trained takes 36 bytes: five million rows.
 LARGEST_CARD = 200_000_000
 
 
-def load_card(folder: Path) -> ModelCard:
+def load_card(folder: Path) -> Card:
     """Read and check a model's card.
 
     Raises
@@ -41,12 +43,30 @@ def load_card(folder: Path) -> ModelCard:
         maker = shown(made.get("bagscope", "?"))[1:-1] if isinstance(made, dict) else "?"
         cause = f"made by bagscope {maker} (format {version}); this is {__version__} (format {FORMAT_VERSION})"
         raise ModelError(cause, "Update bagscope.", code="newer_format", file=path)
+    task = raw.get("task")
+    if not isinstance(task, str) or task not in CARDS:
+        cause = f"a model for the task {shown(task)}, which this bagscope does not know"
+        raise ModelError(cause, "Update bagscope, or copy the whole folder again.", code="bad_card", file=path)
     try:
-        return ModelCard.model_validate(raw)
+        return CARDS[task].model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         cause = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise ModelError(cause, "The card was changed or damaged; train again.", code="bad_card", file=path) from None
+
+
+def load_card_as(folder: Path, kind: type[Of]) -> Of:
+    """Read the card of a model of one kind.
+
+    Raises
+    ------
+    ModelError : as `load_card`, or a model for another task.
+    """
+    card = load_card(folder)
+    if not isinstance(card, kind):
+        cause = f"a model for the task '{card.task}'"
+        raise ModelError(cause, "Give a model that was trained for this.", code="other_task", file=folder)
+    return card
 
 
 def is_pickle(path: Path) -> bool:

@@ -15,15 +15,14 @@ from torch import nn
 
 from bagscope.errors import BagscopeError, ModelError, shown
 from bagscope.files.writer import write_atomic, write_json
-from bagscope.run.model_card import CARD, is_pickle, load_card
+from bagscope.run.model_card import CARD, Of, is_pickle, load_card_as
 from bagscope.tasks import TASKS
-from bagscope.tasks.card import ModelCard
 
 WEIGHTS = "model.safetensors"
 LARGEST_HEADER = 100_000_000
 
 
-def save_model(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
+def save_model(folder: Path, network: nn.Module, card: Of) -> Of:
     """Write weights, then the card that names their hash; without its card a model does not exist."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     payload = save_tensors(tensors, {"format": "bagscope"})
@@ -33,14 +32,14 @@ def save_model(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
     return card
 
 
-def load_model(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard]:
-    """Read a model and put it on a device, in evaluation mode.
+def load_model(folder: Path, device: torch.device, kind: type[Of]) -> tuple[nn.Module, Of]:
+    """Read a model whose card is of a kind, and put it on a device, in evaluation mode.
 
     Raises
     ------
     ModelError : damaged, foreign, or weights that do not fit the card.
     """
-    card = load_card(folder)
+    card = load_card_as(folder, kind)
     path = folder / WEIGHTS
     if not path.is_file():
         cause = "the weights are missing"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bagscope.tasks.card import ModelCard
+from bagscope.tasks.card import ModelCard, ShapesCard
 
 _HEAD = """---
 library_name: bagscope
@@ -44,6 +44,30 @@ def model_readme(card: ModelCard) -> str:
         "",
         "Images of other cells, stains, magnifications or microscopes than those it was trained on; decisions "
         "on patients. What it says of images unlike its training images means little.",
+        "",
+        "## How to use it",
+        "",
+        "```",
+        "bagscope score THIS_FOLDER screen.csv -o scores",
+        "```",
+        "",
+    ]
+    return _HEAD.format(task=card.task) + "\n".join(lines)
+
+
+def shapes_readme(card: ShapesCard) -> str:
+    """Return the card of a model for volumes as Markdown."""
+    lines = [
+        f"# A bagscope model of 3D shapes: {', '.join(card.classes)}",
+        "",
+        "It tells of nuclei or other solids, given as masks or labels of a stack, which of these classes they show.",
+        "",
+        *(f"- {line}" for line in card.told()),
+        "",
+        "## What it is not for",
+        "",
+        "Shapes from another microscope, segmentation or spacing of planes than those it was trained on; decisions on "
+        "patients.",
         "",
         "## How to use it",
         "",

@@ -20,7 +20,7 @@ from bagscope.run.calibrate import calibration_of
 from bagscope.run.compute import trains_in_bf16
 from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, Failure, failure_table, of_error
-from bagscope.run.model_card import CARD, load_card
+from bagscope.run.model_card import CARD, load_card_as
 from bagscope.run.model_folder import save_model
 from bagscope.run.model_readme import model_readme
 from bagscope.run.origin import origin
@@ -109,7 +109,7 @@ def _told(calibration: CalibrationCard) -> str:
 
 
 def _finished(folder: Path, plan: Plan, events: Events) -> ModelCard:
-    card = load_card(folder)
+    card = load_card_as(folder, ModelCard)
     if card.training.get("plan") != plan.fingerprint:
         cause = "the model there was trained on other rows or files, or with other settings"
         fix = "Name another folder with -o, or replace it with --overwrite."

@@ -12,11 +12,13 @@ import pandas as pd
 import torch
 
 from bagscope.errors import ImageReadError, SettingsError, nearest
+from bagscope.registry import Registry
 from bagscope.run import score as scoring
 from bagscope.run.cells import judged_cells
 from bagscope.run.compute import device_of
 from bagscope.run.events import SILENT, Events
 from bagscope.run.judge import Judge
+from bagscope.run.model_card import load_card
 from bagscope.run.model_folder import load_model
 from bagscope.run.score_folder import Scores
 from bagscope.settings.jobs import ReadJob, make_job
@@ -292,14 +294,30 @@ class Model:
         )
 
 
-def load(folder: Path | str, device: str = "auto") -> Model:
+# Each entry: a function (folder, device) -> model.
+OPENERS = Registry(
+    "task",
+    {"images": "bagscope.run.predict:open_images", "volumes": "bagscope.run.predict_volumes:open_volumes"},
+)
+
+
+def load(folder: Path | str, device: str = "auto") -> Any:
     """Open a model folder.
+
+    Returns
+    -------
+    Model of images, or ShapeModel of volumes.
 
     Raises
     ------
     ModelError : no model there, damaged, foreign, or of a newer version.
     SettingsError : no such device.
     """
+    return OPENERS.load(load_card(Path(folder)).task)(Path(folder), device)
+
+
+def open_images(folder: Path, device: str = "auto") -> Model:
+    """Open the folder of a model of images; see `load`."""
     place = device_of(make_job(ReadJob, None, {"device": device}).compute)
-    network, card = load_model(Path(folder), place)
-    return Model(Path(folder), network, card, place)
+    network, card = load_model(folder, place, ModelCard)
+    return Model(folder, network, card, place)

@@ -24,7 +24,7 @@ from bagscope.tables.calls import CallRule
 from bagscope.tables.frames import csv_bytes, read_csv, read_parquet, table_files
 from bagscope.tables.levels import LOG_ODDS, LOGIT, Levels, aggregate
 from bagscope.tables.table import Screen
-from bagscope.tasks.card import ModelCard
+from bagscope.tasks.card import Card
 
 RUN = "run.json"
 LARGEST_RUN = 100_000_000
@@ -59,7 +59,7 @@ class Provenance:
     model: Path | None = None
 
 
-def scored_fields(screen: Screen, card: ModelCard, judged: JudgedFields) -> pd.DataFrame:
+def scored_fields(screen: Screen, card: Card, judged: JudgedFields) -> pd.DataFrame:
     """Return every row of the screen with its log-odds and logits; NaN where it failed.
 
     `split` says what a row was to the model: `train` or `validation` when the model has seen it.
@@ -82,7 +82,7 @@ def scored_fields(screen: Screen, card: ModelCard, judged: JudgedFields) -> pd.D
     return pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
 
 
-def levels_of(fields: pd.DataFrame, card: ModelCard, job: ReadJob) -> Levels:
+def levels_of(fields: pd.DataFrame, card: Card, job: ReadJob) -> Levels:
     """Sum up scored fields by the model's call rule; limits that were set by hand overrule it."""
     rule = CallRule(threshold=card.calls.threshold, confidence=card.calls.confidence)
     given = job.calls.model_fields_set
@@ -103,7 +103,7 @@ def levels_of(fields: pd.DataFrame, card: ModelCard, job: ReadJob) -> Levels:
 
 
 def write_scores(
-    folder: Path, screen: Screen, card: ModelCard, judged: JudgedFields, how: Provenance, events: Events
+    folder: Path, screen: Screen, card: Card, judged: JudgedFields, how: Provenance, events: Events
 ) -> Scores:
     """Write the tables, then run.json: a score folder without it is unfinished."""
     levels = levels_of(scored_fields(screen, card, judged), card, how.job)
@@ -113,13 +113,19 @@ def write_scores(
 def write_levels(
     folder: Path,
     screen: Screen,
-    card: ModelCard,
+    card: Card,
     levels: Levels,
     judged: JudgedFields,
     how: Provenance,
     events: Events,
+    cells: tuple[str, str] = CELLS,
 ) -> Scores:
-    """Write tables that were summed up before; see `write_scores`. A finished folder that says the same is left."""
+    """Write tables that were summed up before; see `write_scores`. A finished folder that says the same is left.
+
+    Parameters
+    ----------
+    cells : names of the files with a row per cell.
+    """
     failures = failure_table(screen, judged.failures)
     files = {FAILURES: csv_bytes(failures)}
     for level in LEVELS:
@@ -131,7 +137,7 @@ def write_levels(
         events.say(f"{folder} is finished already, and nothing has changed")
     else:
         (folder / RUN).unlink(missing_ok=True)
-        write_cells(folder, screen, judged.parts, Parts(folder / PARTS))
+        write_cells(folder, screen, judged.parts, Parts(folder / PARTS), cells)
         for name, content in files.items():
             write_atomic(folder / name, content)
         write_json(folder / RUN, _provenance(screen, card, judged, how, len(failures)))
@@ -167,7 +173,7 @@ def read_scores(folder: Path) -> Scores:
     return Scores(folder, images, wells, treatments, read_csv(folder / FAILURES))
 
 
-def _provenance(screen: Screen, card: ModelCard, judged: JudgedFields, how: Provenance, failed: int) -> dict[str, Any]:
+def _provenance(screen: Screen, card: Card, judged: JudgedFields, how: Provenance, failed: int) -> dict[str, Any]:
     return {
         "format_version": 1,
         **origin(),

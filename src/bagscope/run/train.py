@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from bagscope.errors import SettingsError, nearest
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
+from bagscope.registry import Registry
 from bagscope.run.check import CheckReport, check
 from bagscope.run.compute import device_of, memory_kept, threads
 from bagscope.run.events import SILENT, Events
@@ -16,13 +17,18 @@ from bagscope.run.folds import CROSS_FITTED, cross_fit, fold_numbers
 from bagscope.run.model_card import CARD
 from bagscope.run.model_folder import WEIGHTS
 from bagscope.run.one_model import HISTORY, README, RESUME, SPLIT, Run, train_model
-from bagscope.run.predict import Model, load
+from bagscope.run.predict import Model, open_images
 from bagscope.run.rows import labelled_rows
 from bagscope.settings.jobs import JOBS, ImagesJob, make_job
 from bagscope.tables.table import Screen
 from bagscope.tasks import TASKS
 
 OURS = (CARD, WEIGHTS, HISTORY, SPLIT, README, FAILURES, RESUME, CROSS_FITTED, "fold_*")
+# Each entry: a function (screen, out, job, resume, overwrite, events) -> model.
+TRAINERS = Registry(
+    "task",
+    {"images": "bagscope.run.train:train_images", "volumes": "bagscope.run.train_volumes:train_volumes"},
+)
 
 
 def train(
@@ -35,7 +41,7 @@ def train(
     overwrite: bool = False,
     events: Events = SILENT,
     **choices: Any,
-) -> Model:
+) -> Any:
     """Learn from the labelled rows of a screen, and write a model folder.
 
     Equal rows, settings and seed give equal weights on a CPU, also when training was interrupted and resumed.
@@ -47,7 +53,12 @@ def train(
     config : settings as a TOML file.
     resume : go on with unfinished work in `out`; a finished model of these rows and settings is returned as it is.
     overwrite : replace what is in `out`.
+    task : images or volumes.
     choices : settings by their short names (`pooling`, `steps`, `seed`, ...) or as "section.key".
+
+    Returns
+    -------
+    Model of images, or ShapeModel of volumes.
 
     Raises
     ------
@@ -57,7 +68,14 @@ def train(
     ModelError : a training is resumed, or a model there, that has other rows, files or settings.
     Interrupted : asked to stop; the state was saved.
     """
-    job, out = training_job(task, config, choices), Path(out)
+    job = training_job(task, config, choices)
+    return TRAINERS.load(task)(screen, Path(out), job, resume=resume, overwrite=overwrite, events=events)
+
+
+def train_images(
+    screen: Screen | Path | str, out: Path, job: ImagesJob, *, resume: bool, overwrite: bool, events: Events
+) -> Model:
+    """Learn from the labelled images of a screen, and write a model folder; see `train`."""
     device = device_of(job.compute)
     with (
         threads(job.compute.threads),
@@ -74,7 +92,7 @@ def train(
         train_model(rows, failures, out, run)
         if job.split.folds:
             cross_fit(rows, failures, out, run)
-    return load(out, device=job.compute.device)
+    return open_images(out, job.compute.device)
 
 
 def _warned(report: CheckReport) -> tuple[str, ...]:
@@ -83,7 +101,7 @@ def _warned(report: CheckReport) -> tuple[str, ...]:
     return tuple(map(str, sorted(found, key=lambda problem: problem.code != "confounded")))
 
 
-def training_job(task: str, config: Path | None, choices: dict[str, Any]) -> ImagesJob:
+def training_job(task: str, config: Path | None, choices: dict[str, Any]) -> Any:
     """Make the job of a task.
 
     Raises
@@ -93,7 +111,7 @@ def training_job(task: str, config: Path | None, choices: dict[str, Any]) -> Ima
     if task not in JOBS:
         cause = f"unknown task '{task}'{nearest(task, JOBS)}"
         raise SettingsError(cause, f"Known: {', '.join(JOBS)}.", code="unknown_task")
-    job = cast(ImagesJob, make_job(JOBS[task], config, choices))
+    job = make_job(JOBS[task], config, choices)
     TASKS.load(task).refuse_impossible(job)
     return job
 

@@ -25,6 +25,15 @@ from bagscope.settings.sections import (
     TableSection,
     TrainingSection,
 )
+from bagscope.settings.shape_sections import (
+    BagsSection,
+    MeasuresSection,
+    ShapeNetworkSection,
+    ShapePoolingSection,
+    ShapeTrainingSection,
+    TurnsSection,
+    VolumesSection,
+)
 
 
 class ReadJob(Section):
@@ -51,7 +60,26 @@ class ImagesJob(ReadJob):
     self_training: SelfTrainingSection = SelfTrainingSection()
 
 
-JOBS: dict[str, type[ReadJob]] = {"images": ImagesJob}
+class ShapesReadJob(ReadJob):
+    """Scoring volumes: how to read, to call, to turn, and where to compute."""
+
+    volumes: VolumesSection = VolumesSection()
+    turns: TurnsSection = TurnsSection()
+
+
+class VolumesJob(ShapesReadJob):
+    """Training a network on the shapes of volumes."""
+
+    task: Literal["volumes"] = "volumes"
+    split: SplitSection = SplitSection()
+    network: ShapeNetworkSection = ShapeNetworkSection()
+    pooling: ShapePoolingSection = ShapePoolingSection()
+    bags: BagsSection = BagsSection()
+    measures: MeasuresSection = MeasuresSection()
+    training: ShapeTrainingSection = ShapeTrainingSection()
+
+
+JOBS: dict[str, type[ReadJob]] = {"images": ImagesJob, "volumes": VolumesJob}
 
 # Short names that the command line and bs.train() know, and where they belong.
 SHORT = {

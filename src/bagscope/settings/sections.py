@@ -120,18 +120,25 @@ class AugmentSection(Section):
     background: Share = Field(0.2, description="share of crops made of background alone, labelled none")
 
 
-class TrainingSection(Section):
-    """The optimiser's run."""
+class LoopSection(Section):
+    """A run of the optimiser, whatever is learned."""
 
     steps: Count = Field(120, description="optimiser steps")
-    batch: Annotated[int, Field(ge=2)] = Field(16, description="crops per step")
-    crop: Count = Field(191, description="edge of a crop in rescaled pixels; smaller images are taken whole")
+    batch: Annotated[int, Field(ge=2)] = Field(16, description="samples per step")
     rate: Positive = Field(5e-3, description="highest learning rate of the one-cycle schedule")
     threshold_rate: Positive = Field(10, description="learning rate of the pooling's b, times the others'")
+    weight_decay: float = Field(0, ge=0, description="decay of the weights (AdamW)")
     clip: Positive = Field(10, description="largest norm of the gradient")
     check_every: Count = Field(20, description="steps between looks at the validation part")
     patience: Count = Field(4, description="looks without improvement before training stops early")
     save_every: Count = Field(20, description="steps between states that --resume can go on from")
+
+
+class TrainingSection(LoopSection):
+    """The optimiser's run."""
+
+    batch: Annotated[int, Field(ge=2)] = Field(16, description="crops per step")
+    crop: Count = Field(191, description="edge of a crop in rescaled pixels; smaller images are taken whole")
 
 
 class CellsSection(Section):

@@ -2,6 +2,7 @@
 
 from bagscope.registry import Registry
 
-# Each entry: a module with refuse_impossible(job), measured_setup(job, rows) and make_task(job, rows, setup, device);
-# of a task that knows of single cells also learn_cells(task, net, bf16, ...), and FieldView and find_cells for a field.
-TASKS = Registry("task", {"images": "bagscope.tasks.images.setup"})
+# Each entry: a module with refuse_impossible(job) and build_network(card). That of images also has
+# measured_setup(job, rows), make_task(job, rows, setup, device), learn_cells(task, net, bf16, ...), and FieldView and
+# find_cells for a field.
+TASKS = Registry("task", {"images": "bagscope.tasks.images.setup", "volumes": "bagscope.tasks.volumes.setup"})

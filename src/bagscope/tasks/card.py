@@ -67,6 +67,12 @@ class CalibrationCard(CardPart):
     wells: Annotated[int, Field(ge=0)] = 0
     why: str = "not tried"
 
+    def told(self) -> str:
+        """Say it for people."""
+        return (
+            f"none: {self.why}" if self.method == "none" else f"temperature {self.temperature:.2f}, {self.wells} wells"
+        )
+
 
 class CellCard(CardPart):
     """What a model knows of single cells.
@@ -85,38 +91,96 @@ class CellCard(CardPart):
     coupling: Annotated[float, Field(ge=0)]
     blank_pixels: Annotated[int, Field(ge=0)]
 
+    def told(self) -> str:
+        """Say it for people."""
+        seeds = f"nuclei in {self.nuclei}" if self.nuclei else "no channel of nuclei"
+        count = sum(self.own_labels)
+        return f"{seeds}; " + (f"second training on {count:,} cells" if self.self_trained else "no second training")
 
-class ModelCard(CardPart):
-    """A model folder's model.json."""
+
+class Card(CardPart):
+    """A model folder's model.json: what all models have to say."""
 
     format_version: Literal[1] = FORMAT_VERSION
     task: str
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
     several_labels: bool
     none_trained: bool
-    channels: Annotated[tuple[str, ...], Field(min_length=1)]
     network: dict[str, Any]
     pooling: dict[str, Any]
     thresholds: tuple[Share, ...] | None = None
-    grid: dict[str, float]
-    intensity: IntensityCard
-    likeness: LikenessCard | None = None
-    reading: ReadingCard | None = None
-    scale: ScaleCard
     calls: CallCard
-    cells: CellCard | None = None
     calibration: CalibrationCard = CalibrationCard()
     training: dict[str, Any]
     created: dict[str, Any]
     weights_sha256: str = ""
 
     @model_validator(mode="after")
-    def _one_value_each(self) -> Self:
-        """Lists per channel or class that are too short would be stretched in silence."""
-        channels, classes = len(self.channels), len(self.classes)
+    def _one_value_per_class(self) -> Self:
+        """Lists per class that are too short would be stretched in silence."""
+        classes = len(self.classes)
+        for name, there in (("classes", len(set(self.classes))), ("thresholds", len(self.thresholds or self.classes))):
+            if there != classes:
+                message = f"{name} has {there} different values, {classes} are needed"
+                raise ValueError(message)
+        return self
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the last layer tells apart: the classes, and `none` where it has an output of its own."""
+        return (*self.classes, "none") if self.none_trained and not self.several_labels else self.classes
+
+    def told(self) -> list[str]:
+        """Say for people what the model is."""
+        rows, kept = self.training.get("rows", {}), self.training.get("kept_step")
+        return [
+            f"classes: {', '.join(self.classes)}" + ("; none where no class applies" if self.none_trained else ""),
+            *self._own(),
+            f"trained on {len(rows.get('train', []))} images, watched on {len(rows.get('validation', []))}; "
+            f"step {kept} of {self.training.get('steps')} was kept",
+            f"calls: present from {self.calls.threshold:g} on, unsure below {self.calls.confidence:g}",
+            f"calibration: {self.calibration.told()}",
+            f"made by bagscope {self.created.get('bagscope')}, torch {self.created.get('torch')}, "
+            f"seed {self.created.get('seed')}, {self.created.get('time')}",
+            f"command: {self.created.get('command') or 'from Python'}",
+        ]
+
+    def _own(self) -> list[str]:
+        """What only this kind of model has to say."""
+        shares = zip(self.classes, self.thresholds or (), strict=False)
+        return [
+            f"network: {self.network['name']}, pooling: {self.pooling['name']}",
+            f"learned shares b: {', '.join(f'{name} {b:.3f}' for name, b in shares) or 'none'}",
+        ]
+
+
+class ModelCard(Card):
+    """The card of a model for images."""
+
+    channels: Annotated[tuple[str, ...], Field(min_length=1)]
+    grid: dict[str, float]
+    intensity: IntensityCard
+    likeness: LikenessCard | None = None
+    reading: ReadingCard | None = None
+    scale: ScaleCard
+    cells: CellCard | None = None
+
+    def _own(self) -> list[str]:
+        scale = self.scale
+        size = "off" if scale.cell_diameter_px is None else f"{scale.cell_diameter_px:.1f} px, {scale.source}"
+        return [
+            f"channels: {', '.join(self.channels)}",
+            *super()._own(),
+            f"cell diameter: {size}; images rescaled by {scale.factor:.3g}",
+            f"pixel size of the training images: {scale.pixel_um or 'unknown'} um",
+            f"single cells: {self.cells.told() if self.cells else 'unknown to this model'}",
+        ]
+
+    @model_validator(mode="after")
+    def _one_value_per_channel(self) -> Self:
+        """Lists per channel that are too short would be stretched in silence."""
+        channels = len(self.channels)
         counts = {
-            "classes": (len(set(self.classes)), classes),
-            "thresholds": (len(self.thresholds or self.classes), classes),
             "intensity.dark": (len(self.intensity.dark), channels),
             "intensity.background": (len(self.intensity.background), channels),
             "intensity.spread": (len(self.intensity.spread), channels),
@@ -129,3 +193,42 @@ class ModelCard(CardPart):
                 message = f"{name} has {there} different values, {wanted} are needed"
                 raise ValueError(message)
         return self
+
+
+class LatticeCard(CardPart):
+    """The grid that shapes are laid on, see tasks.volumes.shapes: edge of a cell, mean depth and mean thickness."""
+
+    cell: Annotated[float, Field(gt=0)]
+    depth: Annotated[float, Field(gt=0)]
+    thickness: Annotated[float, Field(gt=0)]
+
+
+class ShapesCard(Card):
+    """The card of a model for volumes.
+
+    volumes, turns, bags : settings by which volumes became shapes, shapes were turned and labels shared.
+    measures : names of the measures beside the network, in their order; use : what scores rest on.
+    spacings : what the training volumes' voxels measured, from the finest to the coarsest, z, y, x in um.
+    """
+
+    volumes: dict[str, Any]
+    turns: dict[str, Any]
+    bags: dict[str, Any]
+    lattice: LatticeCard
+    measures: tuple[str, ...]
+    use: Literal["both", "network", "measures"]
+    spacings: tuple[tuple[float, float, float], ...] = ()
+
+    def _own(self) -> list[str]:
+        turned = {"full": "any rotation", "small": f"rotations of sd {self.turns.get('sd')}", "none": "no rotation"}
+        size = "sizes count" if self.volumes.get("size") == "absolute" else "every shape is brought to one volume"
+        return [
+            *super()._own(),
+            f"grid: cells of {self.lattice.cell:.3g}; {size}",
+            f"turned by {turned.get(str(self.turns.get('range')), '?')}, {self.turns.get('views')} views of each shape",
+            f"a label belongs to each {self.bags.get('by')}",
+            f"scores rest on {self.use if self.use != 'both' else f'the network and {len(self.measures)} measures'}",
+        ]
+
+
+CARDS: dict[str, type[Card]] = {"images": ModelCard, "volumes": ShapesCard}

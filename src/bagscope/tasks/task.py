@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from torch import Tensor, nn
 
 from bagscope.feed.batch import Batch
-from bagscope.tasks.card import ModelCard
+from bagscope.tasks.card import Card
 
 Part = Literal["train", "validation"]
 
@@ -16,7 +16,10 @@ Part = Literal["train", "validation"]
 class Task(Protocol):
     """Rows in, batches, losses and scores out; the engine and the stages know no more of it."""
 
-    card: ModelCard
+    @property
+    def card(self) -> Card:
+        """What is known of the model."""
+        ...
 
     def feed(self, part: Part, first_step: int = 0) -> Iterable[Batch]:
         """Batches of a part; training goes on at `first_step` as if the steps before had been taken."""
@@ -34,6 +37,6 @@ class Task(Protocol):
         """Parameters and the factor of their learning rate."""
         ...
 
-    def learned(self, net: nn.Module) -> ModelCard:
+    def learned(self, net: nn.Module) -> Card:
         """Return the card with what training found out."""
         ...

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from bagscope.errors import ImageReadError, ModelError
@@ -23,8 +21,9 @@ from bagscope.nets.bagnet import BagNet
 from bagscope.nets.pool import make_pooling
 from bagscope.ops import intensity, losses, windows
 from bagscope.settings.jobs import ImagesJob
-from bagscope.settings.sections import NetworkSection, PoolingSection, Section
+from bagscope.settings.sections import NetworkSection, PoolingSection
 from bagscope.tasks.card import ModelCard
+from bagscope.tasks.checked import checked_options
 from bagscope.tasks.images.samples import CropPlan, Crops
 from bagscope.tasks.task import Part
 
@@ -48,8 +47,8 @@ def build_network(card: ModelCard) -> BagNet:
     ------
     ModelError : the card describes none, or another grid than the network has.
     """
-    options = _checked(NetworkSection, card.network, "network")
-    pooling = make_pooling(classes=len(card.classes), **_checked(PoolingSection, card.pooling, "pooling"))
+    options = checked_options(NetworkSection, card.network, "network")
+    pooling = make_pooling(classes=len(card.classes), **checked_options(PoolingSection, card.pooling, "pooling"))
     kind = NETWORKS.load(options.pop("name"))
     body = kind(len(card.channels), len(card.classes), scores=pooling.wants_scores, **options)
     if card.grid != body.grid.told():
@@ -57,16 +56,6 @@ def build_network(card: ModelCard) -> BagNet:
         raise ModelError(cause, "The card was changed; train again.", code="bad_card")
     cells = copy.deepcopy(body) if card.cells and card.cells.self_trained else None
     return BagNet(body, pooling, len(card.classes), card.none_trained and not card.several_labels, cells)
-
-
-def _checked(kind: type[Section], options: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Options from a card are strangers' text: only what a user could have set reaches a network."""
-    try:
-        return kind.model_validate(options).model_dump()
-    except ValidationError as error:
-        first = error.errors()[0]
-        cause = f"{name}.{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise ModelError(cause, "The card was changed or damaged; train again.", code="bad_card") from None
 
 
 class ImagesTask:

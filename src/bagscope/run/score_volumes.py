@@ -1,0 +1,183 @@
+"""How a model judges every volume of a screen: a row per shape, and what that says of images, wells and treatments."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+
+from bagscope.errors import ImageReadError, Problem, TableError
+from bagscope.files.folder import claimed
+from bagscope.files.names import field_name
+from bagscope.files.worker import DecodingWorker
+from bagscope.files.writer import write_atomic, write_volume_tiff
+from bagscope.run.check_volumes import KnownVolume, check_volumes
+from bagscope.run.compute import memory_kept, threads
+from bagscope.run.events import Events
+from bagscope.run.failures import FAILURES, of_check, of_error
+from bagscope.run.judge import JudgedFields, stop_when_too_many
+from bagscope.run.parts import PARTS, CellPart, FieldPart, Parts, fingerprint
+from bagscope.run.score_folder import RUN, TABLES, Provenance, Scores, levels_of, scored_fields, write_levels
+from bagscope.run.shape_rows import RowShapes, shapes_of_row, volume_signature
+from bagscope.run.shape_scores import judged_solids
+from bagscope.run.solid_pictures import SOLIDS, keep_pictures, write_solids
+from bagscope.settings.jobs import ShapesReadJob, make_job
+from bagscope.settings.shape_sections import VolumesSection
+from bagscope.tables.frames import parquet_bytes
+from bagscope.tables.splits import TRAIN, VALIDATION
+from bagscope.tables.table import Screen
+from bagscope.tasks.checked import checked_options
+from bagscope.tasks.volumes.importance import importance_of
+from bagscope.tasks.volumes.setup import descriptions
+
+if TYPE_CHECKING:
+    from bagscope.run.predict_volumes import ShapeModel
+
+VOLUMES = ("volumes.parquet", "volumes.csv")
+MAPS = "maps"
+EMBEDDINGS = "embeddings.parquet"
+OURS = (*TABLES, *VOLUMES, EMBEDDINGS, FAILURES, RUN, PARTS, MAPS, SOLIDS)
+
+
+def score_volumes(
+    model: ShapeModel,
+    screen: Screen | Path | str,
+    out: Path,
+    *,
+    config: Path | None,
+    resume: bool,
+    overwrite: bool,
+    events: Events,
+    choices: Mapping[str, Any],
+) -> Scores:
+    """Judge all volumes of a screen and write a score folder; see `ShapeModel.score`."""
+    job, began = cast(ShapesReadJob, make_job(ShapesReadJob, config, choices)), time.monotonic()
+    section = _as_trained(model, job)
+    with (
+        threads(job.compute.threads),
+        memory_kept(),
+        claimed(out, OURS, finished=RUN, resume=resume, overwrite=overwrite),
+        DecodingWorker(job.compute.io_timeout) as worker,
+    ):
+        report = check_volumes(screen, table=job.table, volumes=section, purpose="score")
+        report.refuse()
+        if report.screen is None:
+            raise TableError(list(report.problems))
+        for note in report.notes:
+            events.say(note)
+        unlike = [*report.problems, *_other_spacing(model, report.headers, str(report.screen.path or ""))]
+        for problem in unlike:
+            events.warn(str(problem))
+        judged, parts = JudgedFields(failures=of_check(report.screen, report.problems)), Parts(out / PARTS)
+        known_rows = {sign: part for part in (TRAIN, VALIDATION)
+                      for sign in model.card.training.get("rows", {}).get(part, ())}  # fmt: skip
+        total = len(report.headers)
+        for number, at in enumerate(sorted(report.headers), start=1):
+            try:
+                sign, part = _scored(model, report.headers[at], report.screen, at, section, job, worker, parts, out)
+                judged.parts[at] = part
+                if sign in known_rows:
+                    judged.known[at] = known_rows[sign]
+            except ImageReadError as error:
+                judged.failures.append(of_error(at, "score", error))
+                stop_when_too_many(judged, job, total)
+            events.progress("judging shapes", number, total)
+        warned = tuple(str(problem) for problem in unlike if problem.severity == "warn")
+        how = Provenance(job, warned, time.monotonic() - began, model.folder)
+        write_solids(out, model.card.classes, sorted(judged.parts), parts, report.screen)
+        levels = levels_of(scored_fields(report.screen, model.card, judged), model.card, job)
+        scores = write_levels(out, report.screen, model.card, levels, judged, how, events, cells=VOLUMES)
+        _write_embeddings(out, judged, parts, report.screen)
+        return scores
+
+
+def _as_trained(model: ShapeModel, job: ShapesReadJob) -> VolumesSection:
+    """Cut volumes as the model learned them; what is given now about reading them overrules it."""
+    trained = checked_options(VolumesSection, model.card.volumes, "volumes")
+    given = {name: getattr(job.volumes, name) for name in job.volumes.model_fields_set}
+    return VolumesSection(**(trained | given))
+
+
+def _other_spacing(model: ShapeModel, known: Mapping[int, KnownVolume], file: str) -> list[Problem]:
+    seen = {tuple(one) for one in model.card.spacings}
+    other = sorted({one.spacing for one in known.values()} - seen) if seen else []
+    if not other:
+        return []
+    told = ", ".join("x".join(f"{edge:g}" for edge in one) for one in other[:3])
+    cause = f"volumes with a spacing of {told} um; no training volume had it"
+    return [Problem("warn", "other_spacing", cause, "Sizes are kept; blur along z may differ.", file)]
+
+
+def _scored(
+    model: ShapeModel,
+    known: KnownVolume,
+    screen: Screen,
+    at: int,
+    section: VolumesSection,
+    job: ShapesReadJob,
+    worker: DecodingWorker,
+    parts: Parts,
+    out: Path,
+) -> tuple[str, FieldPart]:
+    """Return the volume's signature and part, as kept from before or judged now."""
+    sign = volume_signature(known)
+    mark = fingerprint(
+        sign, list(known.spacing), model.card.weights_sha256, section.model_dump(), job.cells.maps, job.seed
+    )
+    there = parts.load(at, mark)
+    if there is not None:
+        return sign, there
+    found = shapes_of_row(known, section, worker)
+    table, bag = judged_solids(model.judge, model.card, found.solids, model.device)
+    content = parquet_bytes(table)
+    write_atomic(parts.cells_path(at), content, durable=False)
+    stream = io.BytesIO()
+    np.save(stream, descriptions(model.judge, model.card, [solid.shape for solid in found.solids], model.device))
+    write_atomic(_embeddings_path(parts, at), stream.getvalue(), durable=False)
+    keep_pictures(parts, at, model.judge, model.card, found.solids, table, model.device)
+    name = _maps(model, found, table, screen, at, known, out) if job.cells.maps else ""
+    called = tuple(int((table["call"] == one).sum()) for one in model.classes)
+    cells = CellPart(len(table), called, hashlib.sha256(content).hexdigest(), "", name)
+    part = FieldPart(bag.log_odds, bag.head, "", cells)
+    parts.save(at, mark, part)
+    return sign, part
+
+
+def _maps(
+    model: ShapeModel, found: RowShapes, table: pd.DataFrame, screen: Screen, at: int, known: KnownVolume, out: Path
+) -> str:
+    """Write how much every voxel speaks for the class that its shape is most probably of."""
+    row = screen.rows.iloc[at]
+    name = f"{MAPS}/{field_name(at, [str(row['plate']), str(row['well']), str(row['site'])])}.ome.tif"
+    whole = np.zeros(known.header.shape, np.float32)
+    best = table[[f"probability:{one}" for one in model.classes]].to_numpy(float).argmax(1)
+    for solid, k in zip(found.solids, best.tolist(), strict=True):
+        own = importance_of(model.judge, model.card, solid, k, model.device)
+        place = whole[solid.cut.box]
+        place[solid.cut.mask] = own[solid.cut.mask]
+    write_volume_tiff(out / name, whole, spacing=known.spacing)
+    return name
+
+
+def _write_embeddings(out: Path, judged: JudgedFields, parts: Parts, screen: Screen) -> None:
+    """Write what the network describes each shape by, a row each, in the order of volumes.parquet."""
+    told, lines = [], []
+    for at in sorted(judged.parts):
+        own = np.load(_embeddings_path(parts, at), allow_pickle=False)
+        told.append(own)
+        lines.append(np.full(len(own), int(screen.rows["row"].iloc[at])))
+    if told:
+        names = [f"e{number:03d}" for number in range(told[0].shape[1])]
+        frame = pd.DataFrame(np.concatenate(told), columns=names)
+        frame.insert(0, "row", np.concatenate(lines))
+        write_atomic(out / EMBEDDINGS, parquet_bytes(frame))
+
+
+def _embeddings_path(parts: Parts, at: int) -> Path:
+    return parts.path(at).with_suffix(".npy")

@@ -1,0 +1,1 @@
+"""Volumes: shapes of nuclei, judged by the voxels that they fill."""

@@ -1,0 +1,120 @@
+"""What the network is told of a shape: where it is filled, and how deep and thick it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bagscope.ops.rotate import into_cells
+from bagscope.ops.solids import depth, local_thickness
+from bagscope.ops.sparse import Sites
+
+# Numbers of a cell: how full it is, then mean depth and mean thickness of what fills it.
+FEATURES = 3
+# A cell is met by at least so many points each way, so that a turned shape has no holes.
+_POINTS_PER_CELL = 2
+_MOST_PARTS = 6
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A solid as points about its middle.
+
+    points : (N, 3) float32, z, y, x of its voxels. values : (N, 2) float32, depth and thickness there.
+    spacing : edges of a voxel. All in um, or, brought to unit volume, in edges of the cube of the same volume.
+    """
+
+    points: np.ndarray
+    values: np.ndarray
+    spacing: tuple[float, float, float]
+
+    @property
+    def reach(self) -> float:
+        """Distance of its farthest voxel from the middle."""
+        return float(np.linalg.norm(self.points, axis=1).max() + max(self.spacing) / 2)
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The grid that shapes are laid on: edge of a cell, and what depths and thicknesses are divided by."""
+
+    cell: float
+    depth: float
+    thickness: float
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How a shape is laid: matrix (3, 3) for its points, and shift of every point as a share of its voxel, (3,)."""
+
+    matrix: np.ndarray
+    shift: np.ndarray
+
+
+def make_shape(mask: np.ndarray, spacing: Sequence[float], *, unit: bool) -> Shape:
+    """Describe a solid.
+
+    Parameters
+    ----------
+    mask : (Z, Y, X) bool with at least one voxel; beyond it is outside. spacing : edges of a voxel.
+    unit : bring it to a volume of 1.
+    """
+    z, y, x = map(float, spacing)
+    if unit:
+        factor = float(mask.sum() * z * y * x) ** (-1 / 3)
+        z, y, x = factor * z, factor * y, factor * x
+    inside, edges = np.argwhere(mask), (z, y, x)
+    points = (inside - inside.mean(0)) * edges
+    told = np.stack([depth(mask, edges)[mask], local_thickness(mask, edges)[mask]], 1)
+    return Shape(points.astype(np.float32), told.astype(np.float32), edges)
+
+
+def lattice_of(shapes: Sequence[Shape], cells: int) -> Lattice:
+    """Choose a grid: a large shape (nineteen of twenty are smaller) reaches over `cells` cells."""
+    reach = float(np.quantile([shape.reach for shape in shapes], 0.95))
+    values = np.mean([shape.values.mean(0) for shape in shapes], axis=0)
+    return Lattice(2 * reach / cells, float(values[0]), float(values[1]))
+
+
+def on_lattice(shapes: Sequence[Shape], poses: Sequence[Pose], lattice: Lattice) -> tuple[Sites, Tensor]:
+    """Lay shapes on the grid, each in its pose: the occupied cells of all, and (N, 3) their features.
+
+    The grid is as large as the farthest point needs; no cell of it is stored that is not occupied.
+    """
+    points, values, own = [], [], []
+    for number, (shape, pose) in enumerate(zip(shapes, poses, strict=True)):
+        found, told = _filled(shape, pose, lattice.cell)
+        points.append(found)
+        values.append(told)
+        own.append(np.full(len(found), number))
+    every = np.concatenate(points).astype(np.float32)
+    side = 2 * (int(np.abs(every).max() / lattice.cell) + 2)
+    scaled = np.concatenate(values) / np.array([lattice.depth, lattice.thickness], np.float32)
+    return into_cells(
+        torch.from_numpy(every),
+        torch.from_numpy(scaled),
+        torch.from_numpy(np.concatenate(own)),
+        lattice.cell,
+        side,
+    )
+
+
+def _filled(shape: Shape, pose: Pose, cell: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points of a shape in its pose, coarse voxels as several of them."""
+    edges = np.asarray(shape.spacing, np.float32)
+    parts = [min(_MOST_PARTS, max(1, int(np.ceil(_POINTS_PER_CELL * edge / cell - 1e-6)))) for edge in edges]
+    # Middles of the parts that each voxel falls into, and the shift within a part.
+    steps = np.meshgrid(*[(np.arange(n) + 0.5) / n - 0.5 for n in parts], indexing="ij")
+    offsets = np.stack(steps, -1).reshape(-1, 3) * edges
+    offsets = offsets + pose.shift * edges / parts
+    matrix = pose.matrix.astype(np.float32)
+    points = shape.points @ matrix.T
+    if len(offsets) == 1:
+        return points + (offsets @ matrix.T).astype(np.float32), shape.values
+    turned = (offsets @ matrix.T).astype(np.float32)
+    every = (points[:, None] + turned).reshape(-1, 3)
+    return every, np.repeat(shape.values, len(offsets), 0)

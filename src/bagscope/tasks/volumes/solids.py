@@ -1,0 +1,141 @@
+"""From a volume to its solids: which are there, which are fit, what each measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bagscope.classical.cutting import Cut, cut_out, find_nuclei
+from bagscope.classical.morphometry import rich_measures
+from bagscope.errors import ImageReadError
+from bagscope.settings.shape_sections import VolumesSection
+from bagscope.tasks.volumes.shapes import Shape, make_shape
+
+SIX = ("volume", "area", "mean_curvature", "shape_index", "curvedness", "fractal_dimension")
+# Values of a volume that can be label numbers.
+_LABEL_KINDS = "bui"
+
+
+@dataclass(frozen=True)
+class Solid:
+    """One shape of a volume.
+
+    cut : where it lies in the stack. volume : um^3, as it is, whatever its size counts for.
+    measures : by name; those of `morphometry.rich_measures`.
+    """
+
+    cut: Cut
+    shape: Shape
+    volume: float
+    measures: Mapping[str, float]
+
+    def told(self) -> dict[str, float]:
+        """What a table says of it: its number, place, and six measures."""
+        z, y, x = self.cut.middle
+        box = {f"{axis}{end}": float(getattr(part, word)) for axis, part in zip("zyx", self.cut.box, strict=True)
+               for end, word in ((0, "start"), (1, "stop"))}  # fmt: skip
+        six = {name: float(self.measures[name]) for name in (*SIX, "genus", "components")}
+        return {"cell": float(self.cut.number), "z": z, "y": y, "x": x, **box, "volume_um3": self.volume, **six}
+
+
+def solids_of(pixels: np.ndarray, spacing: Sequence[float], section: VolumesSection) -> tuple[list[Solid], list[str]]:
+    """Find, curate and describe the solids of a volume.
+
+    Parameters
+    ----------
+    pixels : (Z, Y, X): a mask, labels, or grey values, see the settings of `volumes`.
+    spacing : edges of a voxel in um.
+
+    Returns
+    -------
+    Solids in the order of their numbers, and sentences on what was left out.
+
+    Raises
+    ------
+    ImageReadError : nothing there, or a shape that is larger than allowed.
+    """
+    cuts = list(_cuts(pixels, spacing, section))
+    if not cuts:
+        cause = f"0 voxels above 0 (largest value {pixels.max() if pixels.size else 0:g})"
+        raise ImageReadError(cause, "An empty volume has no shape: leave it out.", code="empty_volume")
+    kept, notes = _curated(cuts, float(np.prod(spacing)), section)
+    if not kept:
+        cause = f"all {len(cuts)} shapes were left out: {'; '.join(notes)}"
+        raise ImageReadError(cause, "Allow more in the settings of volumes.", code="none_fit")
+    return [_solid(cut, spacing, unit=section.size == "unit") for cut in kept], notes
+
+
+def _cuts(pixels: np.ndarray, spacing: Sequence[float], section: VolumesSection) -> Iterator[Cut]:
+    content = section.content
+    if content == "auto":
+        content = "mask" if _is_mask(pixels) else "labels"
+    if content == "grey":
+        labels, _ = find_nuclei(pixels, spacing)
+        return cut_out(labels)
+    if pixels.dtype.kind not in _LABEL_KINDS:
+        cause = f"{pixels.dtype} voxels where a mask or label numbers are expected"
+        raise ImageReadError(cause, "Grey values: --set volumes.content=grey.", code="labels")
+    return cut_out(pixels, alone=content == "mask")
+
+
+def _is_mask(pixels: np.ndarray) -> bool:
+    if pixels.dtype.kind == "b":
+        return True
+    low, high = pixels.min(), pixels.max()
+    return bool(low >= 0 and ((pixels == 0) | (pixels == high)).all())
+
+
+def _curated(cuts: Sequence[Cut], voxel: float, section: VolumesSection) -> tuple[list[Cut], list[str]]:
+    alone = len(cuts) == 1 and cuts[0].touching == 0 and cuts[0].number == 1
+    kept, left = [], dict.fromkeys(("at the border", "too small", "too large", "touching others"), 0)
+    for cut in cuts:
+        size = int(cut.mask.sum())
+        if size > section.max_voxels:
+            cause = f"a shape of {size:,} voxels, {section.max_voxels:,} are allowed"
+            raise ImageReadError(cause, "Raise --set volumes.max_voxels, or use a coarser volume.", code="too_large")
+        if section.border == "drop" and cut.at_border and not alone:
+            left["at the border"] += 1
+        elif size * voxel < section.least_um3:
+            left["too small"] += 1
+        elif section.most_um3 and size * voxel > section.most_um3:
+            left["too large"] += 1
+        elif cut.touching > section.most_touching:
+            left["touching others"] += 1
+        else:
+            kept.append(_largest(cut) if section.keep == "largest" and alone else cut)
+    notes = [f"{count} {why}" for why, count in left.items() if count]
+    if alone and kept:
+        parts = ndimage.label(cuts[0].mask, np.ones((3, 3, 3)))[1]
+        if parts > 1:
+            what = "the largest is taken" if section.keep == "largest" else "they count as one shape"
+            notes.append(f"{parts} separate parts, {what}")
+    return kept, notes
+
+
+def _largest(cut: Cut) -> Cut:
+    labels, count = ndimage.label(cut.mask, np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel())[1:]
+    return (
+        cut if count < 2 else Cut(cut.number, cut.box, labels == 1 + int(sizes.argmax()), cut.at_border, cut.touching)
+    )
+
+
+def _solid(cut: Cut, spacing: Sequence[float], *, unit: bool) -> Solid:
+    shape = make_shape(cut.mask, spacing, unit=unit)
+    volume = float(cut.mask.sum() * np.prod(spacing))
+    if len(shape.points) < 2:
+        # A single voxel has no shape, but its row has a score: measured as the block that it is.
+        measures = rich_measures(np.ones((2, 2, 2), bool), [edge / 2 for edge in shape.spacing])
+    else:
+        measures = rich_measures(cut.mask, shape.spacing)
+    return Solid(
+        cut, shape, volume, {name: float(value) if np.isfinite(value) else 0.0 for name, value in measures.items()}
+    )
+
+
+def six_of(measures: Sequence[str]) -> list[int]:
+    """Places of the six measures of the usual pipeline among all."""
+    return [list(measures).index(name) for name in SIX]
