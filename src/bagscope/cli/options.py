@@ -22,6 +22,10 @@ Set = Annotated[
 Table = Annotated[Path, typer.Argument(help="Screen table: CSV, TSV or parquet, one row per field.")]
 Model = Annotated[Path, typer.Argument(help="Model folder, as made by `bagscope train`.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with unfinished work in the output folder.")]
+Spacing = Annotated[
+    str | None,
+    typer.Option("--spacing", metavar="Z,Y,X", help="Volumes: um between voxels, for files that do not say."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the output folder.")]
 
 

@@ -7,29 +7,40 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from bagscope.errors import SettingsError
+from bagscope.errors import SettingsError, nearest
 from bagscope.run.check import CheckReport, check
-from bagscope.run.model_card import load_card, load_card_as
-from bagscope.settings.jobs import ImagesJob, ReadJob, make_job
+from bagscope.run.model_card import load_card
+from bagscope.settings.jobs import JOBS, READ_JOBS, make_job
 from bagscope.tasks.card import ModelCard
 
 if TYPE_CHECKING:
     from bagscope.cli.console import Console
-    from bagscope.run.predict import Model
     from bagscope.run.score_folder import Scores
 
 
 def check_table(
-    table: Path, pixels: bool, model: Path | None, config: Path | None, given: dict[str, Any]
+    table: Path, pixels: bool, model: Path | None, task: str, config: Path | None, given: dict[str, Any]
 ) -> CheckReport:
     """Check a table for training, or for scoring by a model."""
-    if model is not None:
+    card = load_card(model) if model is not None else None
+    task = card.task if card is not None else task
+    kinds = READ_JOBS if card is not None else JOBS
+    if task not in kinds:
+        cause = f"unknown task '{task}'{nearest(task, kinds)}"
+        raise SettingsError(cause, f"Known: {', '.join(kinds)}.", code="unknown_task")
+    job: Any = make_job(kinds[task], config, given)
+    if task == "volumes":
+        from bagscope.run.check_volumes import check_volumes
+
+        if card is not None:
+            return check_volumes(table, table=job.table, volumes=job.volumes, purpose="score")
+        return check_volumes(table, table=job.table, volumes=job.volumes, split_by=job.split.by)
+    if isinstance(card, ModelCard):
         from bagscope.run.score import checked_for
 
-        return checked_for(load_card_as(model, ModelCard), table, make_job(ReadJob, config, given), pixels=pixels)
-    job = cast(ImagesJob, make_job(ImagesJob, config, given))
+        return checked_for(card, table, job, pixels=pixels)
     return check(
         table,
         table=job.table,
@@ -50,13 +61,20 @@ def train_table(
     resume: bool,
     overwrite: bool,
     console: Console,
-) -> tuple[Model, int]:
+) -> tuple[Any, int]:
     """Train a model; return it and the number of rows that failed."""
     from bagscope.run.failures import count_failures
     from bagscope.run.train import train
 
     model = train(table, out, task=task, config=config, resume=resume, overwrite=overwrite, events=console, **given)
     return model, count_failures(out)
+
+
+def told_of(card: Any) -> dict[str, Any]:
+    """Return what only one kind of model has to say, for programs."""
+    if isinstance(card, ModelCard):
+        return {"channels": list(card.channels), "cell_diameter_px": card.scale.cell_diameter_px}
+    return {"shapes": card.training.get("shapes"), "cell_um": card.lattice.cell}
 
 
 def score_table(
@@ -72,7 +90,8 @@ def score_table(
     """Score a table; return the scores and the model's classes."""
     from bagscope.run.predict import load
 
-    judge = load(model, device=make_job(ReadJob, config, given).compute.device)
+    job = make_job(READ_JOBS[load_card(model).task], config, given)
+    judge = load(model, device=job.compute.device)
     scores = judge.score(table, out, config=config, resume=resume, overwrite=overwrite, events=console, **given)
     return scores, judge.classes
 

@@ -19,6 +19,7 @@ from bagscope.cli.options import (
     Resume,
     Seed,
     Set,
+    Spacing,
     Table,
     Threads,
     choices,
@@ -28,11 +29,13 @@ from bagscope.cli.options import (
 def train(
     table: Table,
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
-    task: Annotated[str, typer.Option("--task", help="What is learned: images.")] = "images",
+    task: Annotated[str, typer.Option("--task", help="What is learned: images (default) or volumes.")] = "images",
     pooling: Annotated[
         str | None, typer.Option("--pooling", help="noisy_and (default), noisy_or, isr, gm, lse, mean or max.")
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps; default 120.")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Optimiser steps; default 120 (volumes: 420).")
+    ] = None,
     network: Annotated[str | None, typer.Option("--network", help="Network by name; default kraus.")] = None,
     channels: Annotated[str | None, typer.Option("--channels", help="Channels to use, separated by commas.")] = None,
     cell_diameter: Annotated[
@@ -45,6 +48,7 @@ def train(
     folds: Annotated[
         int | None, typer.Option("--folds", min=2, help="Also train without each of K folds; scores in cross_fitted.")
     ] = None,
+    spacing: Spacing = None,
     config: Config = None,
     settings: Set = None,
     resume: Resume = False,
@@ -63,7 +67,7 @@ def train(
 
     Example: bagscope train screen.csv -o model
     """
-    from bagscope.cli.stages import train_table
+    from bagscope.cli.stages import told_of, train_table
 
     given = choices(
         settings,
@@ -74,6 +78,7 @@ def train(
         cell_diameter=cell_diameter,
         split_by=split_by,
         folds=folds,
+        spacing=spacing,
         device=device,
         threads=threads,
         seed=seed,
@@ -90,8 +95,7 @@ def train(
             {
                 "model": str(out),
                 "classes": list(card.classes),
-                "channels": list(card.channels),
-                "cell_diameter_px": card.scale.cell_diameter_px,
+                **told_of(card),
                 "thresholds": card.thresholds,
                 "kept_step": card.training.get("kept_step"),
                 "failed": failed,
@@ -122,6 +126,7 @@ def score(
     maps: Annotated[
         bool | None, typer.Option("--maps", help="Write which pixels speak for which class (OME-TIFF).")
     ] = None,
+    spacing: Spacing = None,
     config: Config = None,
     settings: Set = None,
     resume: Resume = False,
@@ -151,6 +156,7 @@ def score(
         cell_score=cell_score,
         masks=masks,
         maps=maps,
+        spacing=spacing,
         device=device,
         threads=threads,
         seed=seed,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bagscope.cli.console import Console, result, summary
-from bagscope.cli.options import Config, Debug, Device, Json, Quiet, Set, Table, Threads, choices
+from bagscope.cli.options import Config, Debug, Device, Json, Quiet, Set, Spacing, Table, Threads, choices
 
 
 def import_(
@@ -64,6 +64,8 @@ def check(
     model: Annotated[
         Path | None, typer.Option("--model", help="Check for scoring by this model instead of training.")
     ] = None,
+    task: Annotated[str, typer.Option("--task", help="What for: images (default) or volumes.")] = "images",
+    spacing: Spacing = None,
     config: Config = None,
     settings: Set = None,
     device: Device = None,
@@ -81,7 +83,7 @@ def check(
     """
     from bagscope.cli.stages import check_table
 
-    report = check_table(table, pixels, model, config, choices(settings))
+    report = check_table(table, pixels, model, task, config, choices(settings, spacing=spacing))
     if not quiet:
         for note in report.notes:
             result(note)

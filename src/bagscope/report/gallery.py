@@ -52,16 +52,17 @@ class Gallery:
     field: tuple[int, int] | None = None
 
 
-def make_gallery(findings: Findings, progress: Callable[[int, int], None]) -> Gallery:
+def make_gallery(findings: Findings, progress: Callable[[int, int], None], *, images: bool = True) -> Gallery:
     """Read every field that is shown once, and draw it.
 
     Parameters
     ----------
     progress : called with fields done and all fields.
+    images : False for a screen that has none to draw, such as one of volumes.
     """
     shown = _shown(findings.images)
     gallery = Gallery({}, {}, {name: [] for name in findings.classes}, edge_for(len(shown)))
-    if findings.screen is None or not len(shown):
+    if findings.screen is None or not len(shown) or not images:
         return gallery
     look = _look(findings, shown)
     if look is None:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import jinja2
 
 from bagscope.files.writer import write_atomic
-from bagscope.report import sections, why
+from bagscope.report import sections, shapes, why
 from bagscope.report.findings import Findings, read_findings
 from bagscope.report.gallery import make_gallery
 from bagscope.report.network import Network, Picture, network_pictures
@@ -46,7 +46,7 @@ def write_report(
     out: Path,
     *,
     beside: Beside | None = None,
-    model: Network | None = None,
+    model: Any = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Write the page of a score folder; it is whole or absent.
@@ -66,13 +66,14 @@ def write_report(
     ModelError : no finished scores there. FolderError : the page cannot be written.
     """
     findings = read_findings(Path(scores))
-    gallery = make_gallery(findings, progress)
-    style, script = (_text(name) for name in ("page.css", "page.js"))
+    solids = shapes.read_solids(findings.folder, findings.model_folder, findings.classes)
+    gallery = make_gallery(findings, progress, images=solids is None)
+    style, script = _text("page.css"), _text("page.js") + _text("solids.js")
     page = (
         _environment()
         .from_string(_text("page.html"))
         .render(
-            **_content(findings, gallery, beside, network_pictures(model, findings) if model is not None else []),
+            **_content(findings, gallery, beside, network_pictures(model, findings) if _draws(model) else [], solids),
             style=style,
             script=script,
             style_hash=_hash(style),
@@ -83,11 +84,24 @@ def write_report(
     return Path(out)
 
 
-def _content(findings: Findings, gallery: Any, beside: Beside | None, pictures: Sequence[Picture]) -> dict[str, Any]:
+def _draws(model: Any) -> TypeGuard[Network]:
+    """Whether a model can say what its layers give for an image."""
+    return hasattr(model, "activations")
+
+
+def _content(
+    findings: Findings,
+    gallery: Any,
+    beside: Beside | None,
+    pictures: Sequence[Picture],
+    solids: shapes.Solids | None,
+) -> dict[str, Any]:
     wells, plates, legend = sections.plates(findings, gallery)
     values = sections.value_columns(findings)
+    blocks, surfaces = shapes.shape_blocks(solids, findings.classes)
     data = {
         "wells": wells,
+        "solids": surfaces,
         "ranges": sections.ranges(findings, values),
         "pictures": gallery.pictures,
         "first": sections.first_well(findings),
@@ -107,7 +121,9 @@ def _content(findings: Findings, gallery: Any, beside: Beside | None, pictures: 
         "values": values,
         **sections.controls(findings),
         "hits": sections.hits(findings),
-        "spectra": why.spectra(findings, gallery),
+        "spectra": why.spectra(findings, gallery) if solids is None else [],
+        "shapes": blocks,
+        "methods": shapes.methods(solids),
         "contrast": "its 1 % and 99.7 % quantiles",
         **why.quality(findings, gallery),
         "beside": beside,

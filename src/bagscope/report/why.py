@@ -167,19 +167,31 @@ def _card_rows(card: dict[str, Any], findings: Findings) -> list[tuple[str, str]
     second = "no second training on cells"
     if cells.get("self_trained"):
         second = f"second training on {sum(cells.get('own_labels', ())):,} cells that the network was sure of"
+    own = [
+        ("channels", ", ".join(map(str, card.get("channels", ())))),
+        ("calibration", _calibration(card)),
+        ("cell diameter", size),
+        ("single cells", second),
+        ("nuclei", str(cells.get("nuclei") or "no channel named")),
+    ]
+    if "lattice" in card:
+        turns, lattice = card.get("turns", {}), card["lattice"]
+        own = [
+            ("shapes", f"{card.get('training', {}).get('shapes')} in training; grid of {lattice['cell']:.3g} um"),
+            ("turned", f"{turns.get('range')}, {turns.get('views')} views of each shape"),
+            ("sizes", str(card.get("volumes", {}).get("size"))),
+            ("scores rest on", str(card.get("use"))),
+            ("measures", f"{len(card.get('measures', ()))}"),
+        ]
     return [
         ("folder", str(findings.model_folder)),
         (
             "classes",
             ", ".join(findings.classes) + ("; none where no class applies" if card.get("none_trained") else ""),
         ),
-        ("channels", ", ".join(map(str, card.get("channels", ())))),
         ("trained on", f"{len(rows.get('train', ()))} images, watched on {len(rows.get('validation', ()))}"),
         ("kept", f"step {card.get('training', {}).get('kept_step')} of {card.get('training', {}).get('steps')}"),
-        ("calibration", _calibration(card)),
-        ("cell diameter", size),
-        ("single cells", second),
-        ("nuclei", str(cells.get("nuclei") or "no channel named")),
+        *own,
         ("made by", f"bagscope {made.get('bagscope')}, torch {made.get('torch')}, seed {made.get('seed')}"),
         ("command", str(made.get("command") or "from Python")),
     ]

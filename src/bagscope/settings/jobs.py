@@ -80,6 +80,8 @@ class VolumesJob(ShapesReadJob):
 
 
 JOBS: dict[str, type[ReadJob]] = {"images": ImagesJob, "volumes": VolumesJob}
+# What may be chosen when a model of a task scores.
+READ_JOBS: dict[str, type[ReadJob]] = {"images": ReadJob, "volumes": ShapesReadJob}
 
 # Short names that the command line and bs.train() know, and where they belong.
 SHORT = {
@@ -96,6 +98,8 @@ SHORT = {
     "cell_score": "cells.score",
     "masks": "cells.masks",
     "maps": "cells.maps",
+    "spacing": "volumes.spacing",
+    "views": "turns.views",
     "device": "compute.device",
     "threads": "compute.threads",
 }

@@ -1,4 +1,4 @@
-"""What the network is told of a shape: where it is filled, and how deep and thick it is there."""
+"""What the network is told of a shape: where it is filled, how deep and thick it is there, how it bends."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ import torch
 from torch import Tensor
 
 from bagscope.ops.rotate import into_cells
-from bagscope.ops.solids import depth, local_thickness
+from bagscope.ops.solids import depth, local_thickness, surroundings
 from bagscope.ops.sparse import Sites
 
-# Numbers of a cell: how full it is, then mean depth and mean thickness of what fills it.
-FEATURES = 3
+# Widths of the neighbourhoods whose filling the network is told, as shares of the radius of a ball of the same volume.
+WIDTHS = (0.12, 0.25, 0.5)
+# Numbers of a cell: how full it is, then means of depth, thickness and filled neighbourhoods of what fills it.
+FEATURES = 3 + len(WIDTHS)
 # A cell is met by at least so many points each way, so that a turned shape has no holes.
 _POINTS_PER_CELL = 2
 _MOST_PARTS = 6
+# Filled shares of a flat surface, so that all features are near 1.
+_FILLED = 0.5
 
 
 @dataclass(frozen=True)
 class Shape:
     """A solid as points about its middle.
 
-    points : (N, 3) float32, z, y, x of its voxels. values : (N, 2) float32, depth and thickness there.
+    points : (N, 3) float32, z, y, x of its voxels.
+    values : (N, F) float32, depth, thickness and share of filled neighbourhoods there.
     spacing : edges of a voxel. All in um, or, brought to unit volume, in edges of the cube of the same volume.
     """
 
@@ -69,7 +74,9 @@ def make_shape(mask: np.ndarray, spacing: Sequence[float], *, unit: bool) -> Sha
         z, y, x = factor * z, factor * y, factor * x
     inside, edges = np.argwhere(mask), (z, y, x)
     points = (inside - inside.mean(0)) * edges
-    told = np.stack([depth(mask, edges)[mask], local_thickness(mask, edges)[mask]], 1)
+    ball = float(3 * mask.sum() * z * y * x / (4 * np.pi)) ** (1 / 3)
+    near = surroundings(mask, edges, [share * ball for share in WIDTHS])
+    told = np.stack([depth(mask, edges)[mask], local_thickness(mask, edges)[mask], *near[:, mask]], 1)
     return Shape(points.astype(np.float32), told.astype(np.float32), edges)
 
 
@@ -93,7 +100,8 @@ def on_lattice(shapes: Sequence[Shape], poses: Sequence[Pose], lattice: Lattice)
         own.append(np.full(len(found), number))
     every = np.concatenate(points).astype(np.float32)
     side = 2 * (int(np.abs(every).max() / lattice.cell) + 2)
-    scaled = np.concatenate(values) / np.array([lattice.depth, lattice.thickness], np.float32)
+    scale = np.array([lattice.depth, lattice.thickness, *[_FILLED] * len(WIDTHS)], np.float32)
+    scaled = np.concatenate(values) / scale
     return into_cells(
         torch.from_numpy(every),
         torch.from_numpy(scaled),
