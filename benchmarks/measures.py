@@ -13,7 +13,7 @@ from benchmarks.pages import report
 from benchmarks.rows import Row
 from benchmarks.scoring import scoring_share
 from benchmarks.sizes import Size
-from benchmarks.sparse import sparse
+from benchmarks.sparse import sparse, sparse_growth
 from benchmarks.start import help_seconds_over_python
 from benchmarks.step import step_share
 from benchmarks.training import loading_over_memory, loop_over_bare
@@ -41,5 +41,6 @@ MEASURES = {
     "latency": Measure(latency, ("image_latency_seconds",)),
     "report": Measure(report, ("report_mb", "report_seconds", "report_opens_seconds")),
     "sparse": Measure(sparse, ("sparse_speedup", "sparse_memory", "sparse_over_dense_worst")),
+    "sparse_growth": Measure(sparse_growth, ("sparse_growth",)),
     "gpu": Measure(gpu, ("gpu_images_per_second", "gpu_memory_gb", "gpu_step_share")),
 }

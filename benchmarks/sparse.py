@@ -18,6 +18,8 @@ from benchmarks.tree import peak_bytes
 
 FEATURES, OUTPUTS, VOLUMES = 16, 32, 4
 SHARE = 0.05
+# Edges of grids, as multiples of 32.
+GROWTH = (1, 2, 4, 8)
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
 
 
@@ -42,6 +44,32 @@ def sparse(size: Size, scratch: Path) -> list[Row]:
         Row("sparse_memory", "64_5percent", share),
         Row("sparse_over_dense_worst", "", worst),
     ]
+
+
+def sparse_growth(size: Size, scratch: Path) -> list[Row]:
+    """Seconds of the same convolution and its table, of one hollow ball two voxels thick, over those on 32^3.
+
+    A surface grows with the square of the edge, a grid with its cube.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        sides = [max(8, size.side * step // 2) for step in GROWTH]
+        layer = SubmanifoldConv3d(FEATURES, OUTPUTS, bias=False)
+        jobs = [lambda side=side: _of_surface(layer, side) for side in sides]
+        found = seconds(jobs, size.rounds)
+    finally:
+        torch.set_num_threads(before)
+    rows = []
+    for at, step in enumerate(GROWTH[1:], start=1):
+        name = f"{32 * step}"
+        rows.append(Row("sparse_growth", name, median(f"{name}^3 over 32^3", found[:, at] / found[:, 0])))
+    return rows
+
+
+def _of_surface(layer: SubmanifoldConv3d, side: int) -> None:
+    sites = shells(side, min(1.0, SHARE * 64 / side), 1)
+    _step(layer(torch.randn(len(sites), FEATURES, requires_grad=True), sites))
 
 
 def shells(side: int, share: float, volumes: int = VOLUMES) -> Sites:

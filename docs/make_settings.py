@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bagscope.settings.jobs import SHORT, ImagesJob
+from bagscope.settings.jobs import JOBS, SHORT
 
 PAGE = Path(__file__).with_name("settings.md")
 HEAD = """\
@@ -34,16 +34,29 @@ a = 7.5
 one result. The short names are {short}.
 """
 
+TASKS = {
+    "images": "# Images\n",
+    "volumes": "# Volumes\n\nSections that are not named here are those of images.\n",
+}
+
 
 def page() -> str:
     """Return the text of the page."""
-    schema = ImagesJob.model_json_schema()
     short = ", ".join(f"`{name}` ({full})" for name, full in SHORT.items())
     parts = [HEAD.replace("{short}", short)]
-    for name, entry in schema["properties"].items():
-        section = schema["$defs"].get(entry.get("$ref", "").rpartition("/")[2])
-        if section:
-            parts.append(_section(name, section))
+    told: set[str] = set()
+    for task, kind in JOBS.items():
+        schema = kind.model_json_schema()
+        sections = {
+            name: schema["$defs"].get(entry.get("$ref", "").rpartition("/")[2])
+            for name, entry in schema["properties"].items()
+        }
+        parts.append(TASKS[task])
+        for name, section in sections.items():
+            key = f"{name} {section}"
+            if section and key not in told:  # what tasks share is told once
+                told.add(key)
+                parts.append(_section(name, section))
     return "\n".join(parts)
 
 

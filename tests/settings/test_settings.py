@@ -9,7 +9,12 @@ from bagscope.errors import SettingsError
 from bagscope.settings.jobs import JOBS, SHORT, ImagesJob, ReadJob, make_job, parse_set
 from bagscope.settings.sections import Section
 
-SECTIONS = {name: field.default for name, field in ImagesJob.model_fields.items() if isinstance(field.default, Section)}
+SECTIONS = {
+    f"{task} {name}": field.default
+    for task, kind in JOBS.items()
+    for name, field in kind.model_fields.items()
+    if isinstance(field.default, Section)
+}
 
 
 def chosen(choices=None, text=None, tmp_path=None, kind=ImagesJob):
@@ -70,8 +75,10 @@ def test_a_file_overrules_the_defaults_and_a_choice_the_file(tmp_path):
 def test_a_short_name_means_its_setting(short, full):
     values = {"channels": ("dna", "gfp"), "validation": 0.3, "device": "cpu", "split_by": "plate"}
     values |= {"cells": "own", "cell_score": "map", "masks": True, "maps": "true"}
-    value = values.get(short, "40")
-    assert chosen({short: value}) == chosen({full: value}) != chosen()
+    value = {**values, "spacing": "2,1,1"}.get(short, "40")
+    # What images have not, the volumes have.
+    kind = ImagesJob if full.split(".")[0] in ImagesJob.model_fields else JOBS["volumes"]
+    assert chosen({short: value}, kind=kind) == chosen({full: value}, kind=kind) != chosen(kind=kind)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:3"])

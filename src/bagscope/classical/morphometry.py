@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 from scipy.special import sph_harm_y
 from skimage.measure import euler_number, label
 
 from bagscope.classical.mesh import Mesh, surface
-from bagscope.ops.solids import depth, local_thickness
+from bagscope.ops.solids import depth, local_thickness, surroundings
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # Of the ball of the same volume: radii at which the share of volume in thicker places is taken.
 GRAIN = np.linspace(0.1, 0.95, 12)
 # In the unit of the spacing: radii of the same, which know the absolute size.
 GRAIN_ABSOLUTE = np.linspace(1.0, 8.0, 15)
+# Widths of neighbourhoods, as shares of the radius of the ball of the same volume.
+SCALES = (0.12, 0.25, 0.5)
+NEAR_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 DEGREES = 8
 DIRECTIONS = 400
 _BOXES = (1, 2, 4, 8)
@@ -36,7 +40,7 @@ def six_measures(mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -
 
 
 def rich_measures(mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> dict[str, float]:
-    """The six, and topology, axes, hull, thickness, depth, curvatures and energies of spherical harmonics.
+    """The six, and topology, axes, hull, thickness, depth, curvatures, fullness near the surface, spherical harmonics.
 
     Parameters
     ----------
@@ -47,7 +51,7 @@ def rich_measures(mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) 
     found |= {"genus": float(mesh.genus), "components": float(label(mask, connectivity=3).max())}
     found["euler"] = float(euler_number(mask, connectivity=3))
     found |= _axes_and_hull(mask, spacing, mesh) | _thickness(mask, spacing, found["volume"]) | _bends(mesh, found)
-    return found | _harmonics(mask, spacing)
+    return found | _surroundings(mask, spacing, found["volume"]) | _harmonics(mask, spacing)
 
 
 def _six(mask: np.ndarray, mesh: Mesh) -> dict[str, float]:
@@ -111,6 +115,20 @@ def _thickness(mask: np.ndarray, spacing: Sequence[float], volume: float) -> dic
             found[f"{name}_{q:g}_of_ball"] = float(value / ball)
     found |= {f"grain_{r:.2f}": float((thick >= r * ball).mean()) for r in GRAIN}
     return found | {f"grain_{r:.1f}_um": float((thick >= r).mean()) for r in GRAIN_ABSOLUTE}
+
+
+def _surroundings(mask: np.ndarray, spacing: Sequence[float], volume: float) -> dict[str, float]:
+    """How full the neighbourhood of the surface is, on three scales: roughness and dents, without a mesh."""
+    ball = (3 * volume / (4 * np.pi)) ** (1 / 3)
+    room = np.pad(mask, 1)
+    edge = (room & ~ndimage.binary_erosion(room))[1:-1, 1:-1, 1:-1]
+    found = {}
+    for share, near in zip(SCALES, surroundings(mask, spacing, [share * ball for share in SCALES]), strict=True):
+        values = near[edge]
+        for q, value in zip(NEAR_QUANTILES, np.quantile(values, NEAR_QUANTILES), strict=True):
+            found[f"near_{share:g}_{q:g}"] = float(value)
+        found[f"near_{share:g}_sd"] = float(values.std())
+    return found
 
 
 def _bends(mesh: Mesh, found: dict[str, float]) -> dict[str, float]:

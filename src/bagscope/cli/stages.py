@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from bagscope.errors import SettingsError, nearest
 from bagscope.run.check import CheckReport, check
-from bagscope.run.model_card import load_card
+from bagscope.run.model_card import ModelCard, load_card
 from bagscope.settings.jobs import JOBS, READ_JOBS, make_job
-from bagscope.tasks.card import ModelCard
 
 if TYPE_CHECKING:
     from bagscope.cli.console import Console

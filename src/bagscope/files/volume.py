@@ -57,7 +57,7 @@ def read_volume_header(file: VolumeFile) -> VolumeHeader:
     """
     if file.path.suffix.lower() == _NPZ:
         return guarded(file.path, lambda: _npz_header(file))
-    header = read_header(file.path, Selection(z=0))
+    header = read_header(file.path, Selection(z=0, t=0))
     depth, channels = _sizes(file, header.axes, header.planes, header.channels)
     if file.channel >= channels:
         cause = f"channel {file.channel} is asked for, the volume has {channels} (numbers from 0)"

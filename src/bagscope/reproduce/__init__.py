@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["EXPERIMENTS", "run_experiment"]
 
 # Each entry: a function (Order, Events) -> folder of the results.
-EXPERIMENTS = Registry("experiment", {name: f"bagscope.reproduce.{name}:reproduce" for name in ("bbbc013", "digits")})
+EXPERIMENTS = Registry(
+    "experiment", {name: f"bagscope.reproduce.{name}:reproduce" for name in ("bbbc013", "digits", "shapes")}
+)
 
 
 def run_experiment(

@@ -24,6 +24,7 @@ from torch import Tensor
 from bagscope.errors import Interrupted, TrainingError
 from bagscope.feed.batch import Batch
 from bagscope.run import states
+from bagscope.run.compute import placed
 from bagscope.run.events import Events
 from bagscope.settings.sections import LoopSection
 from bagscope.tasks.task import Task
@@ -83,7 +84,7 @@ def fit(
     ------
     TrainingError : the loss is no finite number. Interrupted : asked to stop; the state is saved.
     """
-    network = task.network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = placed(task.network(), device)
     loop = _Loop(task, network, training, seed, folder, fingerprint, events)
     if resume:
         loop.restore(states.newest(folder, fingerprint, events))

@@ -15,6 +15,7 @@ from torch import nn
 
 from bagscope.errors import BagscopeError, ModelError, shown
 from bagscope.files.writer import write_atomic, write_json
+from bagscope.run.compute import placed
 from bagscope.run.model_card import CARD, Of, is_pickle, load_card_as
 from bagscope.tasks import TASKS
 
@@ -53,8 +54,7 @@ def load_model(folder: Path, device: torch.device, kind: type[Of]) -> tuple[nn.M
         raise ModelError(said.cause, said.fix, code=said.code, file=folder / CARD) from None
     _refuse_misfit(network, tensors, path)
     network.load_state_dict(tensors)
-    network.to(device, memory_format=torch.channels_last)
-    return network.eval(), card
+    return placed(network, device).eval(), card
 
 
 def _read_tensors(path: Path, sha256: str) -> dict[str, torch.Tensor]:

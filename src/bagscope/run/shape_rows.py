@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from bagscope.errors import ImageReadError
 from bagscope.files.signature import signature
-from bagscope.files.volume import read_volume
+from bagscope.files.volume import Spacing, read_volume
 from bagscope.files.worker import DecodingWorker
 from bagscope.run.check_volumes import KnownVolume
 from bagscope.settings.shape_sections import VolumesSection
-from bagscope.tasks.volumes.solids import Solid, solids_of
+from bagscope.tasks.volumes.solids import Cut, Solid, described, solids_of
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,6 @@ def volume_signature(known: KnownVolume) -> str:
     return sign + at
 
 
-def measures_of(rows: Sequence[RowShapes]) -> np.ndarray:
-    """Measures of all shapes, row after row, (N, M)."""
-    return np.array([list(solid.measures.values()) for row in rows for solid in row.solids], float)
+def solid_of(cut: Cut, spacing: Spacing, *, unit: bool) -> Solid:
+    """Describe and measure one solid that was cut out; see `tasks.volumes.solids.described`."""
+    return described(cut, spacing, unit=unit)

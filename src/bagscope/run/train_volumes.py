@@ -28,7 +28,7 @@ from bagscope.run.model_readme import shapes_readme
 from bagscope.run.origin import origin
 from bagscope.run.plan import plan_of, refuse_other
 from bagscope.run.predict_volumes import ShapeModel, open_volumes
-from bagscope.run.shape_compare import comparison, traditional
+from bagscope.run.shape_compare import comparison
 from bagscope.run.shape_rows import RowShapes, shapes_of_row
 from bagscope.settings.jobs import VolumesJob
 from bagscope.tables.frames import csv_bytes
@@ -39,6 +39,7 @@ from bagscope.tasks.card import ShapesCard
 from bagscope.tasks.volumes import setup
 from bagscope.tasks.volumes.samples import Bags
 from bagscope.tasks.volumes.solids import six_of
+from bagscope.tasks.volumes.traditional import traditional
 
 RESUME, PLAN = "resume", "plan.json"
 HISTORY, SPLIT, README = "history.csv", "split.csv", "README.md"
@@ -86,7 +87,7 @@ def train_volumes(
         told = vocabulary(rows.table["label"].tolist())
         numbers = _fold_numbers(rows, job) if job.split.folds else None
         warned = tuple(str(problem) for problem in report.problems if problem.severity == "warn")
-        run = _Run(job, device, events, resume, warned)
+        run = Run(job, device, events, resume, warned)
         _one_model(rows, failures, told, report, out, run)
         if numbers is not None:
             _cross_fit(rows, numbers, told, out, run)
@@ -94,7 +95,9 @@ def train_volumes(
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
+    """A training run: settings, where it computes, who listens, whether it goes on, and what was warned of."""
+
     job: VolumesJob
     device: torch.device
     events: Events
@@ -146,7 +149,7 @@ def _one_model(
     told: Vocabulary,
     report: CheckReport,
     out: Path,
-    run: _Run,
+    run: Run,
 ) -> None:
     job, screen = run.job, report.screen
     assigned = assign_parts(rows.table, job.split.by, job.split.validation, job.seed)
@@ -191,7 +194,7 @@ def fit_one(
     train: np.ndarray,
     watch: np.ndarray,
     told: Vocabulary,
-    run: _Run,
+    run: Run,
     states: Path,
     fingerprint: str,
 ) -> tuple[engine.Fitted, ShapesCard, Any]:
@@ -255,7 +258,7 @@ def _fold_numbers(rows: LabelledShapes, job: VolumesJob) -> np.ndarray:
     return numbers
 
 
-def _cross_fit(rows: LabelledShapes, numbers: np.ndarray, told: Vocabulary, out: Path, run: _Run) -> None:
+def _cross_fit(rows: LabelledShapes, numbers: np.ndarray, told: Vocabulary, out: Path, run: Run) -> None:
     """Judge every labelled bag by models that did not see it; hold network, measures and both against each other."""
     if (out / COMPARISON).is_file():
         return
@@ -277,7 +280,7 @@ def _cross_fit(rows: LabelledShapes, numbers: np.ndarray, told: Vocabulary, out:
 
 
 def scored_fold(
-    judge: setup.ShapeJudge, card: ShapesCard, seen: LabelledShapes, away: LabelledShapes, run: _Run
+    judge: setup.ShapeJudge, card: ShapesCard, seen: LabelledShapes, away: LabelledShapes, run: Run
 ) -> pd.DataFrame:
     """Scores of bags by a judge that did not see them, and by the traditional workflow on the same rows."""
     told = Vocabulary(card.classes, card.none_trained, card.several_labels)

@@ -65,7 +65,7 @@ def solids_of(pixels: np.ndarray, spacing: Sequence[float], section: VolumesSect
     if not kept:
         cause = f"all {len(cuts)} shapes were left out: {'; '.join(notes)}"
         raise ImageReadError(cause, "Allow more in the settings of volumes.", code="none_fit")
-    return [_solid(cut, spacing, unit=section.size == "unit") for cut in kept], notes
+    return [described(cut, spacing, unit=section.size == "unit") for cut in kept], notes
 
 
 def _cuts(pixels: np.ndarray, spacing: Sequence[float], section: VolumesSection) -> Iterator[Cut]:
@@ -123,17 +123,21 @@ def _largest(cut: Cut) -> Cut:
     )
 
 
-def _solid(cut: Cut, spacing: Sequence[float], *, unit: bool) -> Solid:
+def described(cut: Cut, spacing: Sequence[float], *, unit: bool) -> Solid:
+    """Describe and measure what was cut out.
+
+    Parameters
+    ----------
+    spacing : edges of a voxel in um. unit : bring it to a volume of 1.
+    """
     shape = make_shape(cut.mask, spacing, unit=unit)
-    volume = float(cut.mask.sum() * np.prod(spacing))
     if len(shape.points) < 2:
         # A single voxel has no shape, but its row has a score: measured as the block that it is.
         measures = rich_measures(np.ones((2, 2, 2), bool), [edge / 2 for edge in shape.spacing])
     else:
         measures = rich_measures(cut.mask, shape.spacing)
-    return Solid(
-        cut, shape, volume, {name: float(value) if np.isfinite(value) else 0.0 for name, value in measures.items()}
-    )
+    known = {name: float(value) if np.isfinite(value) else 0.0 for name, value in measures.items()}
+    return Solid(cut, shape, float(cut.mask.sum() * np.prod(spacing)), known)
 
 
 def six_of(measures: Sequence[str]) -> list[int]:

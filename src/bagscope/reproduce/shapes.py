@@ -1,0 +1,205 @@
+"""How well shapes are told apart in 3D: sparse and dense networks, the traditional measures, and both together."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bagscope.files.folder import claimed
+from bagscope.files.worker import DecodingWorker
+from bagscope.reproduce import shapes_data as data
+from bagscope.reproduce.ledger import RESULTS, RUNS, TABLE, Ledger
+from bagscope.reproduce.order import Order
+from bagscope.reproduce.shapes_text import text
+from bagscope.reproduce.shapes_turned import rotation_change
+from bagscope.run import train_volumes as stage
+from bagscope.run.check_volumes import check_volumes
+from bagscope.run.compute import device_of, memory_kept, threads
+from bagscope.run.events import Events
+from bagscope.run.shape_compare import comparison
+from bagscope.run.train import training_job
+from bagscope.tables.labels import vocabulary
+from bagscope.tables.splits import TEST, TRAIN, folds, groups_of
+
+SETS = "sets"
+FOLDS = 5
+SEEDS = {"default": 1, "dense": 1}
+SIMULATED_SEEDS = 3
+# Settings whose figures come from one run of a set, by what it calls them.
+OF_ONE_RUN = {"default": "default", "sparse": "network", "morphometry": "measures", "six": "six"}
+# Whole grids take many times as long: a coarser grid, fewer shapes at once and fewer steps, and still more time.
+DENSE = {"network.name": "dense", "network.cells": 24, "training.batch": 8, "training.steps": 240}
+# Of the dense network's runs these are made without being asked for.
+DENSE_SETS = ("adrenal28",)
+QUICK_VOLUMES, QUICK_STEPS = 24, 4
+# Two cores; only told, never relied on.
+_MINUTES = {
+    "adrenal28": 5,
+    "adrenal64": 6,
+    "nuclei": 7,
+    "nuclei_unit_volume": 7,
+    "simulated": 5,
+    "simulated_blurred": 5,
+}
+_DENSE_MINUTES = 5
+
+
+def reproduce(order: Order, events: Events) -> Path:
+    """Run the experiment; see `run_experiment`."""
+    ledger = Ledger(order.out, order.name, order.protocol())
+    wanted = order.settings(_settings(order))
+    runs = [(name, seed) for name in wanted for seed in range(_seeds(name, order))]
+    with claimed(order.out, (RUNS, RESULTS, TABLE, SETS), finished=TABLE, resume=True):
+        known = {key: ledger.find(*key) for key in runs}
+        missing = [key for key, found in known.items() if found is None]
+        units = list(dict.fromkeys((_unit(name), seed) for name, seed in missing))
+        minutes = sum(_DENSE_MINUTES if kind == "dense" else _MINUTES[of] for (kind, of), _ in units)
+        events.say(
+            f"shapes: {len(runs)} figures of {len(wanted)} settings, {len(missing)} still to do in {len(units)} runs, "
+            f"about {max(1, minutes * (0.05 if order.quick else 1)):.0f} minutes on two quiet cores; "
+            f"results go to {order.out}"
+        )
+        held: dict[str, stage.LabelledShapes] = {}
+        for number, ((kind, of), seed) in enumerate(units, start=1):
+            events.say(f"run {number} of {len(units)}: {kind}, {of}, seed {seed}")
+            for setting, values in _measured(kind, of, seed, held, order, events).items():
+                ledger.keep(setting, seed, values)
+        done = {key: ledger.find(*key) for key in runs}
+        ledger.write({key: found for key, found in done.items() if found is not None}, text(order, done, data.SOURCES))
+    return order.out
+
+
+def _settings(order: Order) -> list[str]:
+    sets = data.known_sets()
+    known = [f"{kind}/{of}" for of in sets for kind in (*OF_ONE_RUN, "boosting")]
+    known += [f"dense/{of}" for of in (sets if order.only else DENSE_SETS)]
+    if order.quick:
+        known.append("dense/simulated")
+        return [name.replace("default/", "quick/") for name in known if name.endswith("/simulated")]
+    return known
+
+
+def _seeds(name: str, order: Order) -> int:
+    if order.quick:
+        return 1
+    return order.seeds or (SIMULATED_SEEDS if name.endswith("/simulated") and not name.startswith("dense") else 1)
+
+
+def _unit(name: str) -> tuple[str, str]:
+    kind, of = name.split("/")
+    return ("dense" if kind == "dense" else "all", of)
+
+
+def _measured(
+    kind: str, of: str, seed: int, held: dict[str, stage.LabelledShapes], order: Order, events: Events
+) -> dict[str, dict[str, float]]:
+    """Train on a set and judge what was held out; figures by setting."""
+    few = QUICK_VOLUMES if order.quick else None
+    shapes = data.shape_set(of, order, order.out / SETS, few)
+    choices: dict[str, Any] = {
+        **shapes.choices, "seed": seed, "validation": 0.0, "device": order.device, "threads": order.threads,
+        "table.well_free_text": True, "table.label_level": "image",
+    }  # fmt: skip
+    if kind == "dense":
+        choices |= DENSE
+    if order.quick:
+        choices |= {"training.steps": QUICK_STEPS, "training.batch": 4, "turns.views": 2}
+    job = training_job("volumes", None, choices)
+    with threads(job.compute.threads), memory_kept():
+        if of not in held:
+            held.clear()  # one set at a time is kept
+            held[of] = _read(shapes, job, events)
+        rows = held[of]
+        began = time.monotonic()
+        run = stage.Run(job, device_of(job.compute), events, False, ())
+        scores, card, judge, away = _cross_validated(rows, shapes, run, order, seed)
+        seconds = time.monotonic() - began
+        told = by_method(comparison(scores, card.outputs))
+        change = rotation_change(judge, card, away, seed, few=order.quick)
+    judged = rows.table["split"].to_numpy() == TEST
+    with_test = order.test_data is not None and judged.any() and shapes.cross_validated
+    tested = _tested(rows, run, order, seed) if with_test else {}
+    named = {"dense": "network"} if kind == "dense" else {**OF_ONE_RUN, "boosting": "boosting"}
+    result = {}
+    for setting, method in named.items():
+        one = told[method]
+        values = {"auc_cv": one["auc"], "auc_cv_low": one["low"], "auc_cv_high": one["high"]}
+        if setting in ("default", "sparse", "dense"):
+            values |= {"train_seconds": seconds, "bags": one["bags"]} | {
+                f"rotation_change{word}": value for word, value in change[method].items()
+            }
+        if setting != "default" and kind != "dense":
+            values |= {"default_above": one["default_above"], "default_above_low": one["above_low"],
+                       "default_above_high": one["above_high"]}  # fmt: skip
+        if setting == "sparse":
+            values |= _above_six(scores, card.outputs)
+        if method in tested:
+            values |= tested[method]
+        key = f"{'quick' if order.quick and setting == 'default' else setting}/{of}"
+        result[key] = {name: float(value) for name, value in values.items()}
+    return result
+
+
+def _above_six(scores: pd.DataFrame, outputs: tuple[str, ...]) -> dict[str, float]:
+    """How far the network alone is above the six measures."""
+    found = by_method(comparison(scores, outputs, ("network", "six")))["six"]
+    return {"above_six": found["default_above"], "above_six_low": found["above_low"],
+            "above_six_high": found["above_high"]}  # fmt: skip
+
+
+def _read(shapes: data.ShapeSet, job: Any, events: Events) -> stage.LabelledShapes:
+    with DecodingWorker(job.compute.io_timeout) as worker:
+        report = check_volumes(shapes.screen, table=job.table, volumes=job.volumes)
+        report.refuse()
+        rows, failures = stage.labelled_shapes(report, job, worker, events)
+    for failure in failures:
+        events.warn(str(failure.problem))
+    return rows
+
+
+def _cross_validated(
+    rows: stage.LabelledShapes, shapes: data.ShapeSet, run: stage.Run, order: Order, seed: int
+) -> tuple[pd.DataFrame, Any, Any, stage.LabelledShapes]:
+    """Scores of bags by judges that did not see them; the last judge, and the rows it was away from."""
+    told = vocabulary(rows.table["label"].tolist())
+    split = rows.table["split"].to_numpy()
+    numbers = np.where(split == TEST, -1, 0)
+    if shapes.cross_validated:
+        open_rows = split != TEST
+        own = rows.table[open_rows]
+        numbers[open_rows] = folds(own["label"].tolist(), groups_of(own).tolist(), FOLDS, seed)
+        turns = [((numbers >= 0) & (numbers != fold), numbers == fold) for fold in range(FOLDS)]
+    else:
+        turns = [(split == TRAIN, split == TEST)]
+    tables = []
+    for at, (seen, away) in enumerate(turns):
+        _, card, judge = stage.fit_one(
+            rows, seen, np.zeros(len(rows), bool), told, run, order.out / "states", f"{seed} {at}"
+        )
+        tables.append(stage.scored_fold(judge, card, rows.take(seen), rows.take(away), run).assign(fold=at))
+        run.events.progress("judged", at + 1, len(turns))
+    return pd.concat(tables, ignore_index=True), card, judge, rows.take(away)
+
+
+def _tested(rows: stage.LabelledShapes, run: stage.Run, order: Order, seed: int) -> dict[str, dict[str, float]]:
+    """Train on all of the training part, and judge the rows that were kept for the end."""
+    told = vocabulary(rows.table["label"].tolist())
+    split = rows.table["split"].to_numpy()
+    _, card, judge = stage.fit_one(
+        rows, split == TRAIN, np.zeros(len(rows), bool), told, run, order.out / "states", f"{seed} test"
+    )
+    scores = stage.scored_fold(judge, card, rows.take(split == TRAIN), rows.take(split == TEST), run)
+    return {
+        method: {"auc_test": row["auc"], "auc_test_low": row["low"], "auc_test_high": row["high"]}
+        for method, row in by_method(comparison(scores, card.outputs)).items()
+    }
+
+
+def by_method(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Rows of a comparison as plain numbers."""
+    rows = table.to_dict("records")
+    return {str(row["method"]): {str(k): float(v) for k, v in row.items() if k != "method"} for row in rows}

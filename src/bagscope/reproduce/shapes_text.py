@@ -1,0 +1,77 @@
+"""What the shapes experiment says in words, and its table of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bagscope import __version__
+from bagscope.reproduce.order import Order
+
+# By these marks other pages of the docs show the table alone.
+KEY_START, KEY_END = "<!-- --8<-- [start:key] -->", "<!-- --8<-- [end:key] -->"
+KINDS = ("default", "quick", "sparse", "dense", "morphometry", "boosting", "six")
+_TITLES = {
+    "adrenal28": "adrenal glands, 28^3",
+    "adrenal64": "adrenal glands, 64^3",
+    "nuclei": "nuclei of embryos",
+    "nuclei_unit_volume": "the same at one volume",
+    "simulated": "simulated nuclei",
+    "simulated_blurred": "the same, blurred",
+}
+PROTOCOL = """{key}
+
+Areas under the ROC curve with 95 % bootstrap intervals (over volumes, or over embryos); means over seeds.
+
+`adrenalN`: AdrenalMNIST3D at N^3, normal or hyperplasia, five-fold cross-validation on its training part. Donors are
+unknown, so both glands of one may stand in two folds, which flatters all methods alike. Its validation part is judged
+only when `--test-data` names it (`auc_test`). Rotations are small there: glands lie in a scanner's frame.
+`nuclei`: label stacks of BBBC050, cut into nuclei (those at the border are dropped), embryos with at most 8 nuclei
+against those with 17 and more, folds by embryo; `nuclei_unit_volume`: every nucleus brought to one volume.
+`simulated`: 1,400 nuclei to learn from, 300 to be judged; populations of one volume, with few broad or many narrow
+dents, holes and parts; `simulated_blurred`: blurred most along z, and with a noisy edge.
+
+`default`: what `bagscope train --task volumes` makes. `sparse`: its network alone. `dense`: the same layers on whole
+grids, same augmentation and views, on a coarser grid, with fewer and smaller steps, which takes longer all the same.
+`morphometry`: logistic regression on all measures; `boosting`: gradient boosting on them; `six`: logistic regression
+on volume, area, mean curvature, shape index, curvedness, fractal dimension. All are trained and judged on the same
+folds. `rotation_change`: mean change of the probability of 20 held- out shapes over 20 rotations of their voxels, of
+the range the model was trained with (`_full`: over all rotations), with the averaging over views that gave the AUC;
+`_worst`: the largest single change. `train_seconds`: all folds of a set. `default_above` (and `above_six`, of the
+network): difference of two areas, and its interval over the same draws.
+
+Made by `bagscope reproduce shapes{options}` with bagscope {version}.
+Data: {sources}."""
+
+
+def text(order: Order, done: Mapping[tuple[str, int], Mapping[str, float] | None], sources: Mapping[str, str]) -> str:
+    """Return the protocol in words."""
+    options = " --quick" if order.quick else f" --only {order.only}" if order.only else ""
+    known = {key: values for key, values in done.items() if values is not None}
+    return PROTOCOL.format(
+        key=key_table(known), options=options, version=__version__, sources="; ".join(sources.values())
+    )
+
+
+def key_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
+    """Return the areas of all methods, a row per set: mean over seeds, and the interval of the first."""
+    found: dict[str, dict[str, list[Mapping[str, float]]]] = {}
+    for (name, _), values in done.items():
+        kind, of = name.split("/")
+        found.setdefault(of, {}).setdefault(kind, []).append(values)
+    kinds = [kind for kind in KINDS if any(kind in row for row in found.values())]
+    lines = [f"| | {' | '.join(kinds)} | change by rotation |", "|" + "---|" * (2 + len(kinds))]
+    for of, row in found.items():
+        cells = []
+        for kind in kinds:
+            runs = row.get(kind, [])
+            if not runs:
+                cells.append("")
+                continue
+            mean = np.mean([one["auc_cv"] for one in runs])
+            cells.append(f"{mean:.3f} ({runs[0]['auc_cv_low']:.3f} to {runs[0]['auc_cv_high']:.3f})")
+        own = row.get("default", row.get("quick", []))
+        change = f"{np.mean([one['rotation_change'] for one in own]):.4f}" if own else ""
+        lines.append(f"| {_TITLES.get(of, of)} | {' | '.join(cells)} | {change} |")
+    return "\n".join([KEY_START, *lines, KEY_END])

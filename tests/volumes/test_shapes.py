@@ -1,0 +1,105 @@
+"""Is a shape laid on the grid as it is, in any pose, on any grid of voxels, whoever else is in the batch?"""
+
+import numpy as np
+import pytest
+import torch
+from solids_drawn import ellipsoid
+
+from bagscope.ops.rotate import uniform_rotations
+from bagscope.ops.solids import surroundings
+from bagscope.tasks.volumes.samples import Bags, ShapeFeed, Turns
+from bagscope.tasks.volumes.shapes import FEATURES, Lattice, Pose, lattice_of, make_shape, on_lattice
+
+STILL = Pose(np.eye(3), np.zeros(3))
+TURNS = Turns("full", 0.25, True, 0.0, 0.05, 20)
+
+
+def ball(radius=6, spacing=(1.0, 1.0, 1.0), unit=False):
+    radii = [radius / edge for edge in spacing]
+    return make_shape(ellipsoid(radii, [2 * int(np.ceil(r)) + 3 for r in radii]), spacing, unit=unit)
+
+
+def test_a_ball_is_described_as_one():
+    shape = ball()
+    assert shape.reach == pytest.approx(6, abs=0.6)
+    assert shape.values.shape == (len(shape.points), FEATURES - 1)
+    centre = np.linalg.norm(shape.points, axis=1) < 1
+    assert shape.values[centre, 0].max() == pytest.approx(6.5, abs=0.8)
+    # A ball is as thick everywhere as its radius.
+    assert shape.values[:, 1].mean() == pytest.approx(6, abs=0.6)
+
+
+def test_the_neighbourhood_of_a_flat_surface_is_half_full_and_a_corner_s_less():
+    block = np.zeros((30, 30, 30), bool)
+    block[:15] = True
+    near = surroundings(block, (1, 1, 1), (2.0,))[0]
+    assert near[14, 15, 15] == pytest.approx(0.58, abs=0.05)  # half a voxel below the surface
+    assert near[14, 0, 0] < 0.35 < near[14, 15, 15]
+    coarse = surroundings(block[:, ::2, ::2], (1, 2, 2), (2.0,))[0]
+    assert coarse[14, 7, 7] == pytest.approx(near[14, 14, 14], abs=0.02)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 1.0, 1.0), (0.5, 0.5, 0.5)])
+def test_a_solid_fills_the_same_cells_whatever_its_voxels_are(spacing):
+    lattice = Lattice(1.5, 2.0, 4.0)
+    fine, _ = on_lattice([ball(6, (0.5, 0.5, 0.5))], [STILL], lattice)
+    other, features = on_lattice([ball(6, spacing)], [STILL], lattice)
+    a, b = (set(map(tuple, (one.place[:, 1:] - one.shape[0] // 2).tolist())) for one in (fine, other))
+    for one, two in ((a, b), (b, a)):  # the same cells within one cell
+        near = {(z + i, y + j, x + k) for z, y, x in two for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)}
+        assert one <= near
+    assert features.shape[1] == FEATURES
+    assert torch.isfinite(features).all()
+
+
+def test_a_turned_solid_has_no_holes():
+    shape = ball(6)
+    lattice = lattice_of([shape], 12)
+    for matrix in uniform_rotations(np.random.default_rng(0), 5):
+        sites, _ = on_lattice([shape], [Pose(matrix, np.zeros(3))], lattice)
+        inside = np.linalg.norm((sites.place[:, 1:].numpy() + 0.5 - sites.shape[0] / 2) * lattice.cell, axis=1) < 4
+        assert inside.sum() == sum(
+            np.linalg.norm((np.array([z, y, x]) + 0.5) * lattice.cell) < 4
+            for z in range(-9, 9) for y in range(-9, 9) for x in range(-9, 9)
+        )  # fmt: skip
+
+
+def test_unit_volume_takes_the_size_away():
+    small, large = ball(5, unit=True), ball(10, unit=True)
+    assert small.reach == pytest.approx(large.reach, rel=0.08)
+    for shape in (small, large):
+        assert len(shape.points) * np.prod(shape.spacing) == pytest.approx(1)
+
+
+def test_the_batch_of_a_step_depends_on_the_step_alone_and_is_balanced():
+    shapes = [[ball(r)] for r in (4, 5, 6, 7, 4.5, 5.5)]
+    targets = np.eye(2)[[0, 0, 0, 0, 1, 1]]
+    feed = ShapeFeed(Bags(shapes, targets, np.arange(6)), Lattice(1.5, 2, 4), TURNS, 4, 16, seed=3)
+    cpu = torch.device("cpu")
+    one, again, other = feed.step(5, cpu), feed.step(5, cpu), feed.step(6, cpu)
+    assert torch.equal(one.x[0], again.x[0])
+    assert torch.equal(one.x[1].place, again.x[1].place)
+    assert not (one.x[0].shape == other.x[0].shape and torch.equal(one.x[0], other.x[0]))
+    assert one.target.sum(0).tolist() == [2, 2]
+
+
+def test_a_bag_gives_no_more_shapes_than_are_looked_at():
+    bags = Bags([[ball(4)] * 7, [ball(5)] * 2], np.eye(2), np.arange(2))
+    batch = ShapeFeed(bags, Lattice(1.5, 2, 4), TURNS, 2, 3, seed=0).step(0, torch.device("cpu"))
+    assert sorted(batch.lengths.tolist()) == [2, 3]
+    assert batch.x[1].volumes == 5
+
+
+@pytest.mark.parametrize(("reach", "mirrored"), [("full", 10), ("small", 10), ("none", 1)])
+def test_the_poses_that_are_averaged_are_the_same_each_time(reach, mirrored):
+    turns = Turns(reach, 0.25, True, 0.1, 0.1, 20)
+    poses = turns.judged()
+    assert [a.matrix.tolist() for a in poses] == [b.matrix.tolist() for b in turns.judged()]
+    assert sum(np.linalg.det(pose.matrix) < 0 for pose in poses) == mirrored
+    for pose in poses:
+        np.testing.assert_allclose(pose.matrix @ pose.matrix.T, np.eye(3), atol=1e-9)
+    if reach == "small":
+        turned = [pose.matrix * [1, 1, np.linalg.det(pose.matrix)] for pose in poses]
+        assert 0.2 < np.mean([np.arccos((np.trace(one) - 1) / 2) for one in turned]) < 0.7
+        # Every rotation comes with its opposite: the given pose is their middle.
+        np.testing.assert_allclose(turned[0] @ turned[1], np.eye(3), atol=1e-9)

@@ -1,0 +1,163 @@
+"""Does a screen of volumes become a model and scores, with every row told, and the same again?"""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from solids_drawn import QUICK, ellipsoid, screen_of, write_stack
+
+import bagscope as bs
+from bagscope.errors import ModelError, TableError
+from bagscope.run.shape_compare import area, comparison
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory):
+    return screen_of(tmp_path_factory.mktemp("volumes"))
+
+
+@pytest.fixture(scope="module")
+def model(screen):
+    return bs.train(screen, screen.parent / "model", task="volumes", folds=2, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def scores(model, screen):
+    return model.score(screen, screen.parent / "scores", threads=1, maps=True)
+
+
+def test_equal_rows_settings_and_seed_give_equal_weights(screen, model, tmp_path):
+    again = bs.train(screen, tmp_path / "again", task="volumes", **QUICK)
+    assert again.card.weights_sha256 == model.card.weights_sha256
+    assert bs.load(tmp_path / "again", device="cpu").classes == ("flat", "round")
+    other = bs.train(screen, tmp_path / "other", task="volumes", seed=1, **QUICK)
+    assert other.card.weights_sha256 != model.card.weights_sha256
+
+
+def test_training_goes_on_where_it_stopped_with_the_same_result(screen, model, tmp_path, monkeypatch):
+    from bagscope.run import engine
+    from bagscope.run.events import Silent
+
+    class Stopped(Exception):
+        pass
+
+    class Stopping(Silent):
+        def progress(self, what, done, total, detail=""):
+            if what == "training" and done == 2:
+                raise Stopped
+
+    with pytest.raises(Stopped):
+        bs.train(screen, tmp_path / "m", task="volumes", events=Stopping(), **QUICK, **{"training.save_every": 1})
+    resumed = bs.train(screen, tmp_path / "m", task="volumes", resume=True, **QUICK, **{"training.save_every": 1})
+    assert engine is not None
+    assert resumed.card.weights_sha256 == model.card.weights_sha256
+
+
+def test_every_shape_has_a_row_and_every_row_its_image(scores, screen, model):
+    table = pd.read_parquet(scores.folder / "volumes.parquet")
+    assert table["row"].tolist() == list(range(2, 10))
+    probability = table[[f"probability:{name}" for name in model.classes]].to_numpy()
+    np.testing.assert_allclose(probability.sum(1), 1, atol=1e-6)
+    # One shape per volume: the image says what its shape says.
+    np.testing.assert_allclose(scores.images["probability:round"], table["probability:round"], atol=1e-6)
+    assert table["volume_um3"].iloc[1] == pytest.approx(4 / 3 * np.pi * 6 * 3 * 3, rel=0.25)
+    assert (scores.images["n_cells"] == 1).all()
+    embeddings = pd.read_parquet(scores.folder / "embeddings.parquet")
+    assert len(embeddings) == 8
+    assert np.isfinite(embeddings.to_numpy()).all()
+
+
+def test_a_shape_s_score_depends_on_itself_alone(model, screen, tmp_path, scores):
+    alone = model.score(bs.read_screen(screen).take([3]), tmp_path / "one", threads=1)
+    np.testing.assert_allclose(
+        alone.images["probability:round"], scores.images["probability:round"].iloc[3:4], atol=1e-5
+    )
+
+
+def test_importance_lies_on_the_shape(scores, model):
+    from bagscope.files.volume import VolumeFile, read_volume_header
+
+    path = scores.folder / scores.images["map_file"].iloc[1]
+    assert read_volume_header(VolumeFile(path)).spacing == pytest.approx((1.0, 0.5, 0.5))
+    mask = ellipsoid((6, 6, 6), (20, 20, 20))
+    told = model.predict(mask.astype(np.uint8), (1.0, 0.5, 0.5))
+    map_ = told.importance(1, "round")
+    box = tuple(slice(int(told.shapes[f"{a}0"].iloc[0]), int(told.shapes[f"{a}1"].iloc[0])) for a in "zyx")
+    assert map_.max() == 1
+    assert (map_[~mask[box]] == 0).all()
+
+
+def test_methods_are_compared_on_bags_that_none_had_seen(model):
+    table = pd.read_csv(model.folder / "comparison.csv")
+    assert table["method"].tolist() == ["default", "network", "measures", "six", "boosting"]
+    scored = pd.read_csv(model.folder / "cross_fitted.csv")
+    assert sorted(scored["row"]) == list(range(2, 10))
+    # Flat and round solids are told apart by their measures at once.
+    assert table.set_index("method")["auc"]["measures"] == 1
+
+
+def test_the_area_under_the_curve_is_that_of_pairs():
+    target = np.array([0, 1, 0, 1, 1])
+    score = np.stack([np.zeros(5), [0.1, 0.3, 0.3, 0.9, 0.0]], 1)
+    pairs = [(a > b) + 0.5 * (a == b) for a in score[target == 1, 1] for b in score[target == 0, 1]]
+    assert area(score, target) == pytest.approx(np.mean(pairs))
+    frame = pd.DataFrame({"group": list("abcde"), "target": target})
+    for name, sign in (("default", 1), ("network", -1)):
+        frame[f"{name}:x"], frame[f"{name}:y"] = 0.0, sign * score[:, 1]
+    found = comparison(frame, ("x", "y")).set_index("method")
+    assert found["auc"]["network"] == pytest.approx(1 - np.mean(pairs))
+    assert found["default_above"]["network"] == pytest.approx(2 * np.mean(pairs) - 1)
+
+
+def test_bad_volumes_are_listed_and_the_others_go_on(tmp_path):
+    table = screen_of(tmp_path / "s", 9)
+    folder = table.parent
+    write_stack(folder / "v8.ome.tif", np.zeros((20, 20, 20), np.uint8), (1.0, 0.5, 0.5))
+    write_stack(folder / "v0.ome.tif", ellipsoid((5, 5, 5), (20, 20, 20)).astype(np.uint8), None)
+    model = bs.train(table, tmp_path / "m", task="volumes", **QUICK)
+    listed = pd.read_csv(tmp_path / "m" / "failures.csv")
+    assert listed["row"].tolist() == [2, 10]
+    assert "nobody says how far apart" in listed["cause"][0]
+    assert "--spacing" in listed["fix"][0]
+    assert "0 voxels above 0" in listed["cause"][1]
+    scores = model.score(table, tmp_path / "scores", threads=1)
+    assert scores.images["probability:round"].isna().tolist() == [True, *[False] * 7, True]
+    again = model.score(table, tmp_path / "again", threads=1, spacing="1,0.5,0.5")
+    assert np.isfinite(again.images["probability:round"].iloc[0])
+
+
+def test_one_donor_stays_on_one_side(tmp_path):
+    rows = {at: {"group": f"donor{at // 2}", "label": ("flat", "round")[at // 2 % 2]} for at in range(16)}
+    table = screen_of(tmp_path / "s", 16, rows=rows)
+    bs.train(table, tmp_path / "m", task="volumes", **QUICK)
+    split = pd.read_csv(tmp_path / "m" / "split.csv")
+    assert (split.groupby("group")["split"].nunique() == 1).all()
+
+
+def test_shapes_of_a_well_are_a_bag_with_one_label(tmp_path):
+    rows = {at: {"well": f"A{at // 2 + 1:02d}", "label": ("flat", "round")[at // 2 % 2]} for at in range(12)}
+    table = screen_of(tmp_path / "s", 12, rows=rows)
+    model = bs.train(table, tmp_path / "m", task="volumes", pooling="noisy_and", **QUICK, **{"bags.by": "well"})
+    assert model.card.thresholds is not None
+    assert len(model.card.thresholds) == 2
+    scores = model.score(table, tmp_path / "scores", threads=1)
+    assert np.isfinite(scores.wells["mil_probability:round"]).all()
+
+
+def test_a_model_of_images_is_no_model_of_volumes(model, trained, tmp_path):
+    card = json.loads((model.folder / "model.json").read_text())
+    assert card["task"] == "volumes"
+    (tmp_path / "model.json").write_text(json.dumps(card | {"task": "nothing"}))
+    with pytest.raises(ModelError, match="does not know"):
+        bs.load(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps(card | {"task": "images"}))
+    with pytest.raises(ModelError):
+        bs.load(tmp_path)
+
+
+def test_labels_are_asked_for_before_anything_is_read(tmp_path):
+    table = screen_of(tmp_path / "s", 4, rows={at: {"label": "flat"} for at in range(4)})
+    with pytest.raises(TableError, match="1 class"):
+        bs.train(table, tmp_path / "m", task="volumes", **QUICK)
+    assert not (tmp_path / "m").exists()
