@@ -130,10 +130,8 @@ def test_a_grey_map_is_exact_at_the_critical_count():
 
 def test_label_proportions_are_least_at_the_tables_mean():
     eta = torch.tensor([[0.3, 0.7]])
-    grey = eta[..., None, None].expand(1, 2, 4, 4)
-    other = torch.tensor([[0.5, 0.5]])[..., None, None].expand(1, 2, 4, 4)
-    assert counts.llp(grey, eta) < counts.llp(other, eta)
-    assert_close(counts.llp(grey, eta), -(eta * eta.log()).sum())
+    assert counts.llp(eta, eta) < counts.llp(torch.tensor([[0.5, 0.5]]), eta)
+    assert_close(counts.llp(eta, eta), -(eta * eta.log()).sum())
 
 
 def test_the_implicit_posterior_is_its_formula():
@@ -142,14 +140,26 @@ def test_the_implicit_posterior_is_its_formula():
     pi = eta.repeat_interleave(16, 0)
     mean = pixels.mean(0)
     wanted = (mean * mean.log()).sum() - (pixels * pi.log()).sum(1).mean()
-    assert_close(counts.implicit_posterior(p, eta), wanted)
+    assert_close(counts.implicit_posterior(p.mean((2, 3)), eta), wanted)
 
 
 def test_targets_of_blocks_are_targets_of_all_their_pixels():
     logits = blocks(3)
     hard = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], dtype=torch.double)
     wanted = torch.nn.functional.cross_entropy(logits, hard.argmax(1)[:, None, None].expand(-1, 4, 4))
-    assert_close(counts.pixel_target(logits, hard), wanted)
+    assert_close(counts.pixel_target(torch.log_softmax(logits, 1).mean((2, 3)), hard), wanted)
+
+
+def test_blocks_of_any_shape_are_gathered_as_blocks_of_their_own_are():
+    logits = blocks(3)
+    index = torch.arange(3)[:, None, None].expand(3, 4, 4).clone()
+    index[1, :, 2:] = -1  # half of the second is no part of it
+    found = counts.block_means(logits, index, 3)
+    p = torch.softmax(logits, 1)
+    assert_close(found.p[[0, 2]].double(), p[[0, 2]].mean((2, 3)), rtol=1e-5, atol=1e-6)
+    assert_close(found.p[1].double(), p[1, :, :, :2].mean((1, 2)), rtol=1e-5, atol=1e-6)
+    assert_close(found.spread[0].double(), (p * (1 - p))[0].mean((1, 2)), rtol=1e-5, atol=1e-6)
+    assert_close(found.log_p[2].double(), p.log()[2].mean((1, 2)), rtol=1e-5, atol=1e-6)
 
 
 def test_unknown_names_and_lengths_that_do_not_fit_are_refused():

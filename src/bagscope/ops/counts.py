@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -94,6 +95,38 @@ GROUPINGS: Mapping[str, Moments] = {"intra": intra, "inter": inter, "intra+inter
 DISTANCES: Mapping[str, Distance] = {"overlap": overlap, "kl": kl, "w2": w2}
 
 
+@dataclass(frozen=True)
+class BlockMeans:
+    """What blocks of pixels are, (B, C) each: mean probability, mean p (1 - p), mean log-probability."""
+
+    p: Tensor
+    spread: Tensor
+    log_p: Tensor
+
+    def take(self, order: Tensor) -> BlockMeans:
+        """Return some blocks, in this order."""
+        return BlockMeans(self.p[order], self.spread[order], self.log_p[order])
+
+
+def block_means(logits: Tensor, index: Tensor, blocks: int) -> BlockMeans:
+    """Gather pixels into blocks of any shape.
+
+    Parameters
+    ----------
+    logits : (S, C, H, W). index : (S, H, W) number of each pixel's block, -1 for none. blocks : how many there are;
+        each has a pixel.
+    """
+    classes = logits.shape[1]
+    log_p = torch.log_softmax(logits.float(), 1)
+    p = log_p.exp()
+    inside = index.reshape(-1) >= 0
+    number = index.reshape(-1)[inside].long()
+    every = torch.cat([p, p * (1 - p), log_p], 1).permute(0, 2, 3, 1).reshape(-1, 3 * classes)[inside]
+    total = every.new_zeros(blocks, 3 * classes).index_add(0, number, every)
+    mean = total / torch.bincount(number, minlength=blocks)[:, None].to(every.dtype)
+    return BlockMeans(*mean.split(classes, 1))
+
+
 def count_loss(
     p: Tensor, lengths: Lengths, eta: Tensor, rho: Tensor, *, grouping: str, distance: str, effective: float
 ) -> Tensor:
@@ -111,8 +144,15 @@ def count_loss(
     ------
     SettingsError : an unknown name. BagError : lengths that do not add up.
     """
-    moments, far = _named(GROUPINGS, grouping, "grouping"), _named(DISTANCES, distance, "distance")
     mu, s2 = block_moments(p, effective)
+    return moments_loss(mu, s2, lengths, eta, rho, grouping=grouping, distance=distance)
+
+
+def moments_loss(
+    mu: Tensor, s2: Tensor, lengths: Lengths, eta: Tensor, rho: Tensor, *, grouping: str, distance: str
+) -> Tensor:
+    """As `count_loss`, of blocks' moments (B, C) each."""
+    moments, far = _named(GROUPINGS, grouping, "grouping"), _named(DISTANCES, distance, "distance")
     bags = check_lengths(mu, lengths)
     found, spread_ = moments(mu, s2, bags)
     if len(found) != len(eta):
@@ -120,41 +160,39 @@ def count_loss(
     return far(found, spread_, eta, rho.square()).sum(1).mean()
 
 
-def llp(p: Tensor, eta: Tensor) -> Tensor:
+def llp(mean: Tensor, eta: Tensor) -> Tensor:
     """Cross-entropy of each block's mean share with the table's, the mean over blocks: learning from label proportions.
 
     Parameters
     ----------
-    p : (B, C, H, W) probabilities. eta : (B, C) the table's mean for each block.
+    mean : (B, C) mean probabilities of blocks. eta : (B, C) the table's mean for each block.
     """
-    mean = p.flatten(2).mean(2).clamp(min=1e-12)
-    return -(eta * mean.log()).sum(1).mean()
+    return -(eta * mean.clamp(min=1e-12).log()).sum(1).mean()
 
 
-def implicit_posterior(p: Tensor, eta: Tensor) -> Tensor:
+def implicit_posterior(mean: Tensor, eta: Tensor) -> Tensor:
     """Loss of implicit posterior models: sum_c qbar log qbar - mean_j sum_c q_jc log pi_jc.
 
     qbar is the mean of the pixels' probabilities over the batch, pi the table's mean of the pixel's block.
 
     Parameters
     ----------
-    p, eta : as for `llp`.
+    mean, eta : as for `llp`, of blocks of one size.
 
     Source: Rolf, Malkin et al., "Resolving label uncertainty with implicit posterior models", UAI 2022.
     """
-    mean = p.mean((0, 2, 3)).clamp(min=1e-12)
-    expected = (p.flatten(2).mean(2) * eta.clamp(min=1e-6).log()).sum(1).mean()
-    return (mean * mean.log()).sum() - expected
+    whole = mean.mean(0).clamp(min=1e-12)
+    return (whole * whole.log()).sum() - (mean * eta.clamp(min=1e-6).log()).sum(1).mean()
 
 
-def pixel_target(logits: Tensor, target: Tensor) -> Tensor:
+def pixel_target(log_mean: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of every pixel with its block's target: the table's mean (soft), or its largest class (hard).
 
     Parameters
     ----------
-    logits : (B, C, H, W). target : (B, C), adding up to 1.
+    log_mean : (B, C) mean log-probabilities of blocks. target : (B, C), adding up to 1.
     """
-    return -(target[:, :, None, None] * torch.log_softmax(logits, 1)).sum(1).mean()
+    return -(target * log_mean).sum(1).mean()
 
 
 def critical_count(eta: Tensor, rho: Tensor) -> Tensor:

@@ -142,12 +142,14 @@ class _Loop(lightning.LightningModule):
     def _make_optimiser(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         groups = self.task_.rate_groups(self.network)
         rates = [self.training_.rate * factor for _, factor in groups]
-        optimiser = torch.optim.AdamW(
-            [{"params": p} for p, _ in groups],
-            lr=self.training_.rate,
-            betas=(0.9, 0.99),
-            weight_decay=self.training_.weight_decay,
-        )
+        every = [{"params": p} for p, _ in groups]
+        if self.training_.optimiser == "rmsprop":
+            for group, rate in zip(every, rates, strict=True):
+                group["lr"] = rate  # type: ignore[assignment]
+            optimiser: torch.optim.Optimizer = torch.optim.RMSprop(every, lr=self.training_.rate)
+            return optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser, 1.0)
+        decay = self.training_.weight_decay
+        optimiser = torch.optim.AdamW(every, lr=self.training_.rate, betas=(0.9, 0.99), weight_decay=decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=self.training_.steps + 1)
         return optimiser, schedule
 

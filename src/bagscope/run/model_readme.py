@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bagscope.tasks.card import ModelCard, ShapesCard
+from bagscope.tasks.card import BlocksCard, ModelCard, ShapesCard
 
 _HEAD = """---
 library_name: bagscope
@@ -67,6 +67,31 @@ def shapes_readme(card: ShapesCard) -> str:
         "## What it is not for",
         "",
         "Shapes from another microscope, segmentation or spacing of planes than those it was trained on; decisions on "
+        "patients.",
+        "",
+        "## How to use it",
+        "",
+        "```",
+        "bagscope score THIS_FOLDER screen.csv -o scores",
+        "```",
+        "",
+    ]
+    return _HEAD.format(task=card.task) + "\n".join(lines)
+
+
+def blocks_readme(card: BlocksCard) -> str:
+    """Return the card of a model that judges pixels as Markdown."""
+    lines = [
+        f"# A bagscope model of pixels: {', '.join(card.classes)}",
+        "",
+        "It maps which of these classes each pixel of an image is of. It was trained on what an expert said of whole "
+        "blocks; no pixel was labelled, unless the command below names pixel labels.",
+        "",
+        *(f"- {line}" for line in card.told()),
+        "",
+        "## What it is not for",
+        "",
+        "Images of other tissue, stains, magnifications or scanners than those it was trained on; decisions on "
         "patients.",
         "",
         "## How to use it",

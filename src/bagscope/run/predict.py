@@ -297,7 +297,10 @@ class Model:
 # Each entry: a function (folder, device) -> model.
 OPENERS = Registry(
     "task",
-    {"images": "bagscope.run.predict:open_images", "volumes": "bagscope.run.predict_volumes:open_volumes"},
+    {
+        "images": "bagscope.run.predict:open_images",
+        "volumes": "bagscope.run.predict_volumes:open_volumes",
+    },
 )
 
 

@@ -27,7 +27,10 @@ OURS = (CARD, WEIGHTS, HISTORY, SPLIT, README, FAILURES, RESUME, CROSS_FITTED, "
 # Each entry: a function (screen, out, job, resume, overwrite, events) -> model.
 TRAINERS = Registry(
     "task",
-    {"images": "bagscope.run.train:train_images", "volumes": "bagscope.run.train_volumes:train_volumes"},
+    {
+        "images": "bagscope.run.train:train_images",
+        "volumes": "bagscope.run.train_volumes:train_volumes",
+    },
 )
 
 

@@ -10,6 +10,14 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from bagscope.errors import SettingsError, nearest
+from bagscope.settings.block_sections import (
+    BlockNetworkSection,
+    BlocksSection,
+    BlockTrainingSection,
+    BlockViewSection,
+    MapsSection,
+    SecondSection,
+)
 from bagscope.settings.sections import (
     AugmentSection,
     CallsSection,
@@ -77,6 +85,24 @@ class VolumesJob(ShapesReadJob):
     bags: BagsSection = BagsSection()
     measures: MeasuresSection = MeasuresSection()
     training: ShapeTrainingSection = ShapeTrainingSection()
+
+
+class BlocksReadJob(ReadJob):
+    """Making maps: how to read, to outline, and where to compute."""
+
+    blocks: BlocksSection = BlocksSection()
+    maps: MapsSection = MapsSection()
+
+
+class BlocksJob(BlocksReadJob):
+    """Training a network that judges pixels on what is known of blocks."""
+
+    task: Literal["blocks"] = "blocks"
+    split: SplitSection = SplitSection()
+    network: BlockNetworkSection = BlockNetworkSection()
+    view: BlockViewSection = BlockViewSection()
+    training: BlockTrainingSection = BlockTrainingSection()
+    second: SecondSection = SecondSection()
 
 
 JOBS: dict[str, type[ReadJob]] = {"images": ImagesJob, "volumes": VolumesJob}

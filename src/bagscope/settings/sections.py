@@ -128,6 +128,7 @@ class LoopSection(Section):
     rate: Positive = Field(5e-3, description="highest learning rate of the one-cycle schedule")
     threshold_rate: Positive = Field(10, description="learning rate of the pooling's b, times the others'")
     weight_decay: float = Field(0, ge=0, description="decay of the weights (AdamW)")
+    optimiser: Literal["adam", "rmsprop"] = Field("adam", description="adam (AdamW), or rmsprop at a constant rate")
     clip: Positive = Field(10, description="largest norm of the gradient")
     check_every: Count = Field(20, description="steps between looks at the validation part")
     patience: Count = Field(4, description="looks without improvement before training stops early")

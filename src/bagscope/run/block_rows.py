@@ -1,0 +1,109 @@
+"""Which blocks are known of the images of a screen: coarse labels and pixel labels, read and held against the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bagscope.errors import BagscopeError, ImageReadError, Problem, TableError
+from bagscope.files.reader import Header, read_labels
+from bagscope.settings.block_sections import BlocksSection
+from bagscope.tables.boxes import Blocks, grid_of, read_boxes
+from bagscope.tables.paths import ImageFolder
+from bagscope.tables.table import Screen
+
+COARSE = "coarse"
+_BOXES = (".csv", ".tsv", ".txt")
+
+
+@dataclass(frozen=True)
+class KnownBlocks:
+    """Blocks of one image, and its pixel labels (0 = unknown, k = the k-th fine class) where there are any."""
+
+    blocks: Blocks
+    pixels: np.ndarray | None
+
+
+def blocks_of_row(
+    screen: Screen, at: int, header: Header, section: BlocksSection, classes: int
+) -> tuple[KnownBlocks, list[Problem]]:
+    """Read what a row's columns say of its image.
+
+    Parameters
+    ----------
+    classes : fine classes that pixel labels may name.
+
+    Raises
+    ------
+    BagscopeError : no such file, or one that does not fit the image.
+    """
+    problems: list[Problem] = []
+    none = np.empty(0, np.int64)
+    blocks = Blocks(none, none, none, np.empty(0, dtype=object))
+    path = side_file(screen, at, COARSE)
+    if path is not None:
+        if path.suffix.lower() in _BOXES:
+            blocks, problems = read_boxes(path, header.height, header.width)
+        else:
+            try:
+                blocks = grid_of(read_labels(path), header.height, header.width, section.size, section.nodata)
+            except TableError as error:
+                said = error.problem
+                raise ImageReadError(said.cause, said.fix, code=said.code, file=path) from None
+    pixels = None
+    if section.pixels:
+        place = side_file(screen, at, section.pixels)
+        pixels = None if place is None else pixel_labels(place, header, classes)
+    return KnownBlocks(blocks, pixels), problems
+
+
+def side_file(screen: Screen, at: int, column: str) -> Path | None:
+    """Return the file that a row names in a column of its own, None when the cell is empty.
+
+    Raises
+    ------
+    ImageReadError : the file is not there, or not allowed.
+    """
+    if column not in screen.rows:
+        return None
+    text = str(screen.rows[column].iloc[at]).strip()
+    if not text:
+        return None
+    spot = ImageFolder(screen.root).locate(text)
+    if spot.severity and spot.severity != "warn":
+        raise ImageReadError(spot.cause, spot.fix, code=spot.code, file=spot.path, column=column)
+    return spot.path
+
+
+def pixel_labels(path: Path, header: Header, classes: int) -> np.ndarray:
+    """Read pixel labels of an image.
+
+    Raises
+    ------
+    ImageReadError : another size, or numbers beyond the classes.
+    """
+    labels = read_labels(path)
+    if labels.shape != (header.height, header.width):
+        cause = f"labels of {labels.shape[0]}x{labels.shape[1]}, the image is {header.height}x{header.width}"
+        raise ImageReadError(cause, "Give the labels of this very image.", code="mask_size", file=path)
+    beyond = np.unique(labels[(labels < 0) | (labels > classes)])
+    if len(beyond):
+        count = int(np.isin(labels, beyond).sum())
+        cause = f"numbers {', '.join(map(str, beyond[:5]))} on {count:,} pixels; there are {classes} classes"
+        raise ImageReadError(cause, "0 is unknown, k the k-th fine class of the table.", code="label_range", file=path)
+    return labels.astype(np.int64)
+
+
+def listed(error: BagscopeError, file: str, line: int) -> Problem:
+    """Turn an error of a side file into a problem of its row."""
+    said = error.problem
+    cause = f"{Path(said.file).name}: {said.cause}" if said.file else said.cause
+    return replace(said, severity="list", cause=cause, file=file, row=line, column=said.column or COARSE)
+
+
+def total(parts: Sequence[Blocks]) -> int:
+    """Blocks of all images."""
+    return sum(len(part) for part in parts)

@@ -1,0 +1,81 @@
+"""All that is wrong with a screen of blocks, at once: table, images, coarse labels, and the expert's shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bagscope.errors import SEVERITIES, BagscopeError, Problem, TableError
+from bagscope.run.block_rows import KnownBlocks, blocks_of_row, listed, total
+from bagscope.run.check import CheckReport, check
+from bagscope.settings.jobs import BlocksJob
+from bagscope.tables.boxes import counted
+from bagscope.tables.proportions import Proportions, missing_classes, read_proportions, table_warnings
+from bagscope.tables.table import Screen
+
+NO_TABLE = "blocks need a table of shares: which share of each fine class the blocks of a coarse class hold"
+
+
+@dataclass(frozen=True)
+class BlocksReport:
+    """What a check found: the report of the images, blocks by position, and the table of shares."""
+
+    report: CheckReport
+    known: dict[int, KnownBlocks] = field(default_factory=dict)
+    table: Proportions | None = None
+
+
+def check_blocks(screen: Screen | Path | str, job: BlocksJob) -> BlocksReport:
+    """Find every problem of a screen of blocks before training."""
+    report = check(screen, table=job.table, images=job.images, purpose="score", io_timeout=job.compute.io_timeout)
+    if report.screen is None:
+        return BlocksReport(report)
+    found, file = report.screen, str(report.screen.path or "")
+    problems, table = list(report.problems), None
+    try:
+        table = read_proportions(Path(job.blocks.proportions)) if job.blocks.proportions else None
+    except BagscopeError as error:
+        problems += error.problems if isinstance(error, TableError) else [error.problem]
+    if table is None and not job.blocks.proportions:
+        fix = "Give --proportions FILE, as `bagscope proportions read` makes it."
+        problems.append(Problem("refuse", "no_proportions", NO_TABLE, fix, file))
+    known: dict[int, KnownBlocks] = {}
+    for at in sorted(report.headers):
+        if str(found.rows["split"].iloc[at]) == "test":
+            continue
+        try:
+            own, more = blocks_of_row(found, at, report.headers[at], job.blocks, len(table.fine) if table else 0)
+            problems += more
+            if len(own.blocks) or own.pixels is not None:
+                known[at] = own
+        except BagscopeError as error:
+            severity = "refuse" if error.problem.code in ("swapped", "no_column", "mixed") else "list"
+            problem = listed(error, file, int(found.rows["row"].iloc[at]))
+            problems.append(replace(problem, severity=severity))  # type: ignore[arg-type]
+    blocks = [one.blocks for one in known.values()]
+    if not known or (not total(blocks) and job.blocks.method != "pixels"):
+        cause = "no image has a block with a coarse class"
+        fix = "Name a label image or a table of boxes for each image in the column 'coarse'."
+        problems.append(Problem("refuse", "no_blocks", cause, fix, file, None, "coarse"))
+    notes = list(report.notes)
+    if table is not None and total(blocks):
+        counts = counted(blocks)
+        problems += missing_classes(table, list(counts), file)
+        problems += _absent(table, counts, file)
+        problems += table_warnings(table, counts, job.blocks.effective, file)
+        told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        notes.append(f"{total(blocks):,} blocks of {len(known)} images: {told}")
+    problems = sorted(dict.fromkeys(problems), key=lambda problem: SEVERITIES.index(problem.severity))
+    return BlocksReport(replace(report, problems=tuple(problems), notes=tuple(notes)), known, table)
+
+
+def _absent(table: Proportions, counts: dict[str, int], file: str) -> list[Problem]:
+    found = []
+    absent = [name for name in table.coarse if name not in counts]
+    if absent:
+        cause = f"no block is of coarse class {', '.join(map(repr, absent[:5]))}, which the table knows"
+        found.append(Problem("warn", "absent_class", cause, "Its row is not used.", file))
+    if len(set(counts) & set(table.coarse)) == 1 and len(table.fine) > 1:
+        cause = "all blocks are of one coarse class: nothing tells fine classes apart"
+        found.append(Problem("refuse", "one_class", cause, "Give blocks of other classes, too.", file))
+    return found

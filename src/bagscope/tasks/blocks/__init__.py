@@ -1,0 +1,1 @@
+"""Blocks: pixel maps from what is known of whole blocks of tissue."""
