@@ -36,6 +36,7 @@ one result. The short names are {short}.
 
 TASKS = {
     "images": "# Images\n",
+    "blocks": "# Blocks\n\nSections that are not named here are those of images.\n",
     "volumes": "# Volumes\n\nSections that are not named here are those of images.\n",
 }
 

@@ -26,6 +26,12 @@ Spacing = Annotated[
     str | None,
     typer.Option("--spacing", metavar="Z,Y,X", help="Volumes: um between voxels, for files that do not say."),
 ]
+Proportions = Annotated[
+    str | None,
+    typer.Option(
+        "--proportions", metavar="FILE", help="Blocks: table of shares, as `bagscope proportions read` makes it."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the output folder.")]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bagscope.errors import SettingsError, nearest
 from bagscope.run.check import CheckReport, check
-from bagscope.run.model_card import ModelCard, load_card
+from bagscope.run.model_card import ModelCard, ShapesCard, load_card
 from bagscope.settings.jobs import JOBS, READ_JOBS, make_job
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ def check_table(
         cause = f"unknown task '{task}'{nearest(task, kinds)}"
         raise SettingsError(cause, f"Known: {', '.join(kinds)}.", code="unknown_task")
     job: Any = make_job(kinds[task], config, given)
+    if task == "blocks":
+        from bagscope.run.check_blocks import check_blocks, check_scoring
+
+        return check_scoring(table, job) if card is not None else check_blocks(table, job).report
     if task == "volumes":
         from bagscope.run.check_volumes import check_volumes
 
@@ -73,7 +77,9 @@ def told_of(card: Any) -> dict[str, Any]:
     """Return what only one kind of model has to say, for programs."""
     if isinstance(card, ModelCard):
         return {"channels": list(card.channels), "cell_diameter_px": card.scale.cell_diameter_px}
-    return {"shapes": card.training.get("shapes"), "cell_um": card.lattice.cell}
+    if isinstance(card, ShapesCard):
+        return {"shapes": card.training.get("shapes"), "cell_um": card.lattice.cell}
+    return {"channels": list(card.channels), "coarse": list(card.coarse), "blocks": card.training.get("blocks")}
 
 
 def score_table(

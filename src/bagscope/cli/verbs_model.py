@@ -15,6 +15,7 @@ from bagscope.cli.options import (
     Json,
     Model,
     Overwrite,
+    Proportions,
     Quiet,
     Resume,
     Seed,
@@ -29,12 +30,14 @@ from bagscope.cli.options import (
 def train(
     table: Table,
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
-    task: Annotated[str, typer.Option("--task", help="What is learned: images (default) or volumes.")] = "images",
+    task: Annotated[
+        str, typer.Option("--task", help="What is learned: images (default), blocks or volumes.")
+    ] = "images",
     pooling: Annotated[
         str | None, typer.Option("--pooling", help="noisy_and (default), noisy_or, isr, gm, lse, mean or max.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Optimiser steps; default 120 (volumes: 420).")
+        int | None, typer.Option("--steps", min=1, help="Optimiser steps; default 120 (blocks: 500, volumes: 420).")
     ] = None,
     network: Annotated[str | None, typer.Option("--network", help="Network by name; default kraus.")] = None,
     channels: Annotated[str | None, typer.Option("--channels", help="Channels to use, separated by commas.")] = None,
@@ -49,6 +52,7 @@ def train(
         int | None, typer.Option("--folds", min=2, help="Also train without each of K folds; scores in cross_fitted.")
     ] = None,
     spacing: Spacing = None,
+    proportions: Proportions = None,
     config: Config = None,
     settings: Set = None,
     resume: Resume = False,
@@ -79,6 +83,7 @@ def train(
         split_by=split_by,
         folds=folds,
         spacing=spacing,
+        proportions=proportions,
         device=device,
         threads=threads,
         seed=seed,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bagscope.cli.console import Console, result, summary
-from bagscope.cli.options import Config, Debug, Device, Json, Quiet, Set, Spacing, Table, Threads, choices
+from bagscope.cli.options import Config, Debug, Device, Json, Proportions, Quiet, Set, Spacing, Table, Threads, choices
 
 
 def import_(
@@ -64,8 +64,9 @@ def check(
     model: Annotated[
         Path | None, typer.Option("--model", help="Check for scoring by this model instead of training.")
     ] = None,
-    task: Annotated[str, typer.Option("--task", help="What for: images (default) or volumes.")] = "images",
+    task: Annotated[str, typer.Option("--task", help="What for: images (default), blocks or volumes.")] = "images",
     spacing: Spacing = None,
+    proportions: Proportions = None,
     config: Config = None,
     settings: Set = None,
     device: Device = None,
@@ -83,7 +84,9 @@ def check(
     """
     from bagscope.cli.stages import check_table
 
-    report = check_table(table, pixels, model, task, config, choices(settings, spacing=spacing))
+    report = check_table(
+        table, pixels, model, task, config, choices(settings, spacing=spacing, proportions=proportions)
+    )
     if not quiet:
         for note in report.notes:
             result(note)

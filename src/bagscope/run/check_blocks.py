@@ -8,7 +8,7 @@ from pathlib import Path
 from bagscope.errors import SEVERITIES, BagscopeError, Problem, TableError
 from bagscope.run.block_rows import KnownBlocks, blocks_of_row, listed, total
 from bagscope.run.check import CheckReport, check
-from bagscope.settings.jobs import BlocksJob
+from bagscope.settings.jobs import BlocksJob, BlocksReadJob
 from bagscope.tables.boxes import counted
 from bagscope.tables.proportions import Proportions, missing_classes, read_proportions, table_warnings
 from bagscope.tables.table import Screen
@@ -27,7 +27,7 @@ class BlocksReport:
 
 def check_blocks(screen: Screen | Path | str, job: BlocksJob) -> BlocksReport:
     """Find every problem of a screen of blocks before training."""
-    report = check(screen, table=job.table, images=job.images, purpose="score", io_timeout=job.compute.io_timeout)
+    report = check_scoring(screen, job)
     if report.screen is None:
         return BlocksReport(report)
     found, file = report.screen, str(report.screen.path or "")
@@ -67,6 +67,11 @@ def check_blocks(screen: Screen | Path | str, job: BlocksJob) -> BlocksReport:
         notes.append(f"{total(blocks):,} blocks of {len(known)} images: {told}")
     problems = sorted(dict.fromkeys(problems), key=lambda problem: SEVERITIES.index(problem.severity))
     return BlocksReport(replace(report, problems=tuple(problems), notes=tuple(notes)), known, table)
+
+
+def check_scoring(screen: Screen | Path | str, job: BlocksReadJob) -> CheckReport:
+    """Find every problem of images whose maps are to be made."""
+    return check(screen, table=job.table, images=job.images, purpose="score", io_timeout=job.compute.io_timeout)
 
 
 def _absent(table: Proportions, counts: dict[str, int], file: str) -> list[Problem]:

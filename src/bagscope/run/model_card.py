@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from bagscope import __version__
 from bagscope.errors import ModelError, shown
 from bagscope.files.writer import read_json
-from bagscope.tasks.card import CARDS, FORMAT_VERSION, Card, ModelCard
+from bagscope.tasks.card import CARDS, FORMAT_VERSION, Card, ModelCard, ShapesCard
 
-__all__ = ["CARD", "ModelCard", "is_pickle", "load_card", "load_card_as"]
+__all__ = ["CARD", "ModelCard", "ShapesCard", "is_pickle", "load_card", "load_card_as"]
 
 CARD = "model.json"
 Of = TypeVar("Of", bound=Card)

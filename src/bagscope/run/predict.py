@@ -299,6 +299,7 @@ OPENERS = Registry(
     "task",
     {
         "images": "bagscope.run.predict:open_images",
+        "blocks": "bagscope.run.predict_blocks:open_blocks",
         "volumes": "bagscope.run.predict_volumes:open_volumes",
     },
 )
@@ -309,7 +310,7 @@ def load(folder: Path | str, device: str = "auto") -> Any:
 
     Returns
     -------
-    Model of images, or ShapeModel of volumes.
+    Model of images, BlocksModel of blocks, or ShapeModel of volumes.
 
     Raises
     ------

@@ -29,6 +29,7 @@ TRAINERS = Registry(
     "task",
     {
         "images": "bagscope.run.train:train_images",
+        "blocks": "bagscope.run.train_blocks:train_blocks",
         "volumes": "bagscope.run.train_volumes:train_volumes",
     },
 )
@@ -56,12 +57,12 @@ def train(
     config : settings as a TOML file.
     resume : go on with unfinished work in `out`; a finished model of these rows and settings is returned as it is.
     overwrite : replace what is in `out`.
-    task : images or volumes.
+    task : images, blocks or volumes.
     choices : settings by their short names (`pooling`, `steps`, `seed`, ...) or as "section.key".
 
     Returns
     -------
-    Model of images, or ShapeModel of volumes.
+    Model of images, BlocksModel of blocks, or ShapeModel of volumes.
 
     Raises
     ------

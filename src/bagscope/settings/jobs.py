@@ -105,9 +105,9 @@ class BlocksJob(BlocksReadJob):
     second: SecondSection = SecondSection()
 
 
-JOBS: dict[str, type[ReadJob]] = {"images": ImagesJob, "volumes": VolumesJob}
+JOBS: dict[str, type[ReadJob]] = {"images": ImagesJob, "blocks": BlocksJob, "volumes": VolumesJob}
 # What may be chosen when a model of a task scores.
-READ_JOBS: dict[str, type[ReadJob]] = {"images": ReadJob, "volumes": ShapesReadJob}
+READ_JOBS: dict[str, type[ReadJob]] = {"images": ReadJob, "blocks": BlocksReadJob, "volumes": ShapesReadJob}
 
 # Short names that the command line and bs.train() know, and where they belong.
 SHORT = {
@@ -126,6 +126,7 @@ SHORT = {
     "maps": "cells.maps",
     "spacing": "volumes.spacing",
     "views": "turns.views",
+    "proportions": "blocks.proportions",
     "device": "compute.device",
     "threads": "compute.threads",
 }

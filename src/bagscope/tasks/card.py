@@ -273,4 +273,4 @@ class BlocksCard(Card):
         ]
 
 
-CARDS: dict[str, type[Card]] = {"images": ModelCard, "volumes": ShapesCard}
+CARDS: dict[str, type[Card]] = {"images": ModelCard, "blocks": BlocksCard, "volumes": ShapesCard}

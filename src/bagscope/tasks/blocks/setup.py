@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from bagscope.errors import SettingsError
 from bagscope.feed.cache import PixelStore
-from bagscope.ops.counts import DISTANCES, GROUPINGS
 from bagscope.settings.jobs import BlocksJob
 from bagscope.tables.boxes import counted
 from bagscope.tables.proportions import Proportions
@@ -25,8 +25,16 @@ _MEASURED = 40
 
 
 def refuse_impossible(job: BlocksJob) -> None:
-    """Nothing that the settings allow is impossible; kept for all tasks alike."""
-    _ = GROUPINGS[job.blocks.grouping], DISTANCES[job.blocks.distance]
+    """Refuse settings that contradict each other.
+
+    Raises
+    ------
+    SettingsError : folds, of which this task has none.
+    """
+    if job.split.folds:
+        cause = f"split.folds = {job.split.folds}: blocks have no cross-fitted scores"
+        fix = "Leave it out; keep images aside with a column 'split', and score them."
+        raise SettingsError(cause, fix, code="no_folds")
 
 
 def make_task(
