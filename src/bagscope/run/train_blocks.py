@@ -168,7 +168,7 @@ def _second(
 ) -> tuple[Any, list[dict[str, float]]]:
     """Train once more on the pixels that the network is surest of, as many as the table expects."""
     maps = [_map(network, task.card, task.crops.rows, i, device) for i in range(len(task.crops.rows.store))]
-    labels = setup.sure_pixels(maps, task.card.shares, job.second.share)
+    labels = setup.sure_pixels(maps, task.card.shares, job.second.share, job.second.beyond)
     again = setup.with_pixels(task, labels, network)
     section = job.training.model_copy(update={"steps": job.second.steps, "rate": job.second.rate})
     events.say(f"second training on {sum(int((one > 0).sum()) for one in labels):,} sure pixels")

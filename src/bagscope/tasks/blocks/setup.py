@@ -88,15 +88,20 @@ def _scaling(job: BlocksJob, store: PixelStore) -> ScalingCard:
     return ScalingCard(mean=tuple(mean.tolist()), sd=tuple(np.maximum(sd, 1e-6).tolist()), each=each, full=full)
 
 
-def sure_pixels(maps: Sequence[np.ndarray], shares: Sequence[float], share: float) -> list[np.ndarray]:
-    """Label the surest pixels: of each class as many as the table expects times a share, the rest 0.
+def sure_pixels(maps: Sequence[np.ndarray], shares: Sequence[float], share: float, beyond: float) -> list[np.ndarray]:
+    """Label the pixels whose rank leaves no doubt, with the number of their class from 1 on; the rest is 0.
+
+    Of all pixels, those of a class that is expected on a share s are its surest max(share s, 1 - beyond (1 - s)):
+    fewer than expected, and at least all that would be left if the others held as much more than expected.
 
     Parameters
     ----------
     maps : (C, H, W) probabilities of each image. shares : (C,) expected share of each class.
+    share : in (0, 1]. beyond : at least 1.
     """
     every = np.concatenate([one.reshape(len(one), -1) for one in maps], 1)
-    limits = [float(np.quantile(every[c], 1 - share * expected)) for c, expected in enumerate(shares)]
+    taken = [max(share * expected, 1 - beyond * (1 - expected)) for expected in shares]
+    limits = [float(np.quantile(every[c], 1 - part)) for c, part in enumerate(taken)]
     labels = []
     for one in maps:
         best = one.argmax(0) if len(one) > 2 else None
