@@ -127,11 +127,13 @@ def _interval(default: np.ndarray, other: np.ndarray, name: str, how: np.ufunc) 
     def statistic(drawn: np.ndarray, axis: int) -> np.ndarray:
         pooled = drawn.sum(axis)
         iou = pooled[..., 0] / pooled[..., 1]
-        found: np.ndarray = how(iou[..., : len(default)].mean(-1), iou[..., len(default) :].mean(-1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found: np.ndarray = how(iou[..., : len(default)].mean(-1), iou[..., len(default) :].mean(-1))
         return found
 
     told = bootstrap(entries, statistic)
-    return {name: float(told.estimate), f"{name}_low": float(told.low), f"{name}_high": float(told.high)}
+    values = {name: float(told.estimate), f"{name}_low": float(told.low), f"{name}_high": float(told.high)}
+    return {word: value for word, value in values.items() if np.isfinite(value)}
 
 
 def panel(rows: Mapping[str, tuple[Picture, Mapping[str, np.ndarray]]]) -> bytes:

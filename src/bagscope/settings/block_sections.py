@@ -73,6 +73,7 @@ class SecondSection(Section):
     steps: int = Field(0, ge=0, description="optimiser steps; 0 = no second training")
     rate: Positive = Field(5e-3, description="highest learning rate")
     share: Share = Field(0.75, description="share of a class's expected pixels that are taken for sure")
+    counts: bool = Field(True, description="go on matching blocks with the table, beside the sure pixels")
     beyond: Annotated[float, Field(ge=1)] = Field(
         1.3, description="a class's pixels are sure, too, when the others may hold so many times as expected"
     )

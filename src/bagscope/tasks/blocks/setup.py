@@ -131,13 +131,15 @@ def with_pixels(task: BlocksTask, labels: list[np.ndarray], start: nn.Module) ->
     again.__dict__.update(task.__dict__)
     again.job = task.job.model_copy(
         update={
-            "blocks": task.job.blocks.model_copy(update={"method": "pixels"}),
+            "blocks": task.job.blocks.model_copy(update={} if task.job.second.counts else {"method": "pixels"}),
             "training": task.job.training.model_copy(update={"steps": task.job.second.steps}),
         }
     )
     crops = task.crops
     rows = replace(crops.rows, pixels=labels)
     scaling: Scaling = crops.scaling
-    again.crops = BlockCrops(rows, task.card.coarse, scaling, crops.view, crops.size, crops.seed + 1, pixels_only=True)
+    again.crops = BlockCrops(
+        rows, task.card.coarse, scaling, crops.view, crops.size, crops.seed + 1, pixels_only=not task.job.second.counts
+    )
     again.start = start
     return again
