@@ -23,17 +23,19 @@ from bagscope.tables.frames import csv_bytes
 
 SCREEN, TABLE, KEPT = "screen.csv", "proportions.csv", "kept.npz"
 TRUTH = "truth"
+# All train for as many steps; the default for 350 and 150.
+_PLAIN = {"training.steps": 500, "second.steps": 0}
 # What is set for each method; nothing else differs between them.
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "hard": {"blocks.method": "hard"},
-    "soft": {"blocks.method": "soft"},
-    "llp": {"blocks.method": "llp"},
-    "qr": {"blocks.method": "qr"},
-    "intra": {"blocks.grouping": "intra"},
-    "inter": {"blocks.grouping": "inter"},
-    "intra+inter": {"blocks.grouping": "intra+inter"},
-    "supervised": {"blocks.method": "pixels", "blocks.pixels": TRUTH},
+    "hard": _PLAIN | {"blocks.method": "hard"},
+    "soft": _PLAIN | {"blocks.method": "soft"},
+    "llp": _PLAIN | {"blocks.method": "llp"},
+    "qr": _PLAIN | {"blocks.method": "qr"},
+    "intra": _PLAIN | {"blocks.grouping": "intra"},
+    "inter": _PLAIN | {"blocks.grouping": "inter"},
+    "intra+inter": _PLAIN | {"blocks.grouping": "intra+inter"},
+    "supervised": _PLAIN | {"blocks.method": "pixels", "blocks.pixels": TRUTH},
 }
 
 

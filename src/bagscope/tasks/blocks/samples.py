@@ -16,6 +16,8 @@ from bagscope.ops.stains import stained_otherwise
 from bagscope.tables.boxes import Blocks
 
 MOST_TRIES = 100
+# Edge of a crop where there is no block to go by.
+_ALONE = 128
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class BlockCrops:
         self._members = [np.flatnonzero(of == k) for k in range(len(classes))]
         weight = np.sqrt([len(own) for own in self._members])
         self._weight = weight / weight.sum() if weight.sum() else np.full(len(classes), 1 / len(classes))
+        sizes = np.concatenate([np.empty(0, np.int64), *(own.size for own in rows.blocks)])
+        self._block = int(sizes.max()) if len(sizes) else _ALONE
         self._own: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.unreadable: dict[int, ImageReadError] = {}
 
@@ -116,7 +120,7 @@ class BlockCrops:
         return np.resize(few, self.size)
 
     def _edge(self) -> int:
-        return min(self.view.context, min(min(shape[1:]) for shape in self.rows.store.shapes))
+        return min(self.view.context or self._block, min(min(shape[1:]) for shape in self.rows.store.shapes))
 
     def _crop(
         self, rng: np.random.Generator, k: int, edge: int, first: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from bagscope.tasks.blocks.samples import BlockCrops, BlockRows, Scaling, own_sc
 from bagscope.tasks.blocks.task import BlocksTask, build_network
 from bagscope.tasks.card import BlocksCard, CallCard, ReadingCard, ScalingCard
 
-__all__ = ["build_network", "make_task", "refuse_impossible", "sure_pixels", "with_pixels"]
+__all__ = ["build_network", "make_task", "refuse_impossible", "settled", "sure_pixels", "with_pixels"]
 
 _MEASURED = 40
 
@@ -35,6 +35,27 @@ def refuse_impossible(job: BlocksJob) -> None:
         cause = f"split.folds = {job.split.folds}: blocks have no cross-fitted scores"
         fix = "Leave it out; keep images aside with a column 'split', and score them."
         raise SettingsError(cause, fix, code="no_folds")
+
+
+# The recipe of "Label super resolution with inter-instance loss" (2019), section 4, by our names.
+PUBLISHED: Mapping[str, Mapping[str, Any]] = {
+    "blocks": {"grouping": "sampled"},
+    "view": {"context": 0, "groups": 2},
+    "training": {"optimiser": "rmsprop", "rate": 1e-3, "batch": 30},
+    "second": {"steps": 0},
+}
+
+
+def settled(job: BlocksJob) -> BlocksJob:
+    """Return the job with what its recipe means; settings that were made by hand stay."""
+    if job.blocks.recipe == "own":
+        return job
+    sections = {}
+    for name, values in PUBLISHED.items():
+        section = getattr(job, name)
+        free = {key: value for key, value in values.items() if key not in section.model_fields_set}
+        sections[name] = section.model_copy(update=free)
+    return job.model_copy(update=sections)
 
 
 def make_task(
