@@ -37,7 +37,7 @@ def train(
         str | None, typer.Option("--pooling", help="noisy_and (default), noisy_or, isr, gm, lse, mean or max.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Optimiser steps; default 120 (blocks: 350, volumes: 420).")
+        int | None, typer.Option("--steps", min=1, help="Optimiser steps; default 120 (blocks: 500, volumes: 420).")
     ] = None,
     network: Annotated[str | None, typer.Option("--network", help="Network by name; default kraus.")] = None,
     channels: Annotated[str | None, typer.Option("--channels", help="Channels to use, separated by commas.")] = None,

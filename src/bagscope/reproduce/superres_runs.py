@@ -23,8 +23,8 @@ from bagscope.tables.frames import csv_bytes
 
 SCREEN, TABLE, KEPT = "screen.csv", "proportions.csv", "kept.npz"
 TRUTH = "truth"
-# All train for as many steps; the default for 350 and 150.
-_PLAIN = {"training.steps": 500, "second.steps": 0}
+# All train for as many steps; the default for 500 and 250.
+_PLAIN = {"training.steps": 750, "second.steps": 0}
 # What is set for each method; nothing else differs between them.
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
@@ -36,6 +36,12 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "inter": _PLAIN | {"blocks.grouping": "inter"},
     "intra+inter": _PLAIN | {"blocks.grouping": "intra+inter"},
     "supervised": _PLAIN | {"blocks.method": "pixels", "blocks.pixels": TRUTH},
+}
+# One method of each family of losses, and the rates it is tried at on part A.
+TUNED = ("default", "llp", "supervised")
+RATES, TUNING_SET = (2e-3, 5e-3, 1e-2, 2e-2), "fluorescence"
+TUNING = {
+    f"tuning_{kind}_{rate:g}/{TUNING_SET}": {**METHODS[kind], "training.rate": rate} for kind in TUNED for rate in RATES
 }
 
 

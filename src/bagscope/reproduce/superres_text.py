@@ -12,7 +12,7 @@ from bagscope.report.figures import MapRow, map_figure
 from bagscope.reproduce.ledger import Ledger
 from bagscope.reproduce.order import Order
 from bagscope.reproduce.superres_data import Picture
-from bagscope.reproduce.superres_runs import kept
+from bagscope.reproduce.superres_runs import RATES, TUNING_SET, kept
 
 PICTURE = "maps.png"
 KEY_START, KEY_END = "<!-- --8<-- [start:key] -->", "<!-- --8<-- [end:key] -->"
@@ -38,8 +38,8 @@ on its features until the table explains about .6 and .4 of how the shares of bl
 `supervised`: the same network on all pixel labels of part B. `default`: what `bagscope train --task blocks` does.
 `intra+inter`, `inter`, `intra`: count losses (overlap, 16 effective pixels, one training); `llp`: mean shares alone;
 `qr`: implicit posterior; `soft`, `hard`: every pixel takes its block's mean shares, or its most frequent class. All
-have the same network, augmentation, steps and batch; the learning rate of each was chosen of {rates} on part A of one
-set ({rate_set}). `lowres`: blocks of part C as the table tells of their coarse class; `oracle_blocks`: by their true
+have the same network, augmentation, steps (750) and batch, and the learning rate that `--only tuning` chose: a method
+of each family of losses at {rates}, learned on part B of {rate_set} and judged on part A. `lowres`: blocks of part C as the table tells of their coarse class; `oracle_blocks`: by their true
 share; `otsu`: the best of four thresholds, picked on the judged pictures, which no user could do (`best_narrow`: best
 in the narrow band); `everything`: all pixels.
 
@@ -59,11 +59,8 @@ def text(order: Order, done: Mapping[tuple[str, int], Mapping[str, float]], sour
     options = " --quick" if order.quick else f" --only {order.only}" if order.only else ""
     return PROTOCOL.format(
         key=key_table(done), options=options, version=__version__, sources="; ".join(sources.values()),
-        picture=PICTURE, rates=RATES, rate_set=RATE_SET,
+        picture=PICTURE, rates=", ".join(f"{rate:g}" for rate in RATES), rate_set=TUNING_SET,
     )  # fmt: skip
-
-
-RATES, RATE_SET = "2e-3, 5e-3, 1e-2, 2e-2", "fluorescence"
 
 
 def key_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:

@@ -64,7 +64,7 @@ class BlockViewSection(Section):
 class BlockTrainingSection(LoopSection):
     """The optimiser's run on blocks."""
 
-    steps: Count = Field(350, description="optimiser steps")
+    steps: Count = Field(500, description="optimiser steps")
     batch: Annotated[int, Field(ge=1)] = Field(4, description="crops per step")
     rate: Positive = Field(1e-2, description="highest learning rate of the one-cycle schedule")
     clip: Positive = Field(1, description="largest norm of the gradient")
@@ -75,7 +75,7 @@ class BlockTrainingSection(LoopSection):
 class SecondSection(Section):
     """A second training on the map's own surest pixels."""
 
-    steps: int = Field(150, ge=0, description="optimiser steps; 0 = no second training")
+    steps: int = Field(250, ge=0, description="optimiser steps; 0 = no second training")
     rate: Positive = Field(5e-3, description="highest learning rate")
     share: Share = Field(0.75, description="share of a class's expected pixels that are taken for sure")
     counts: bool = Field(True, description="go on matching blocks with the table, beside the sure pixels")
