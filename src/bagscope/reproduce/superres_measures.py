@@ -23,7 +23,7 @@ def overlaps(found: Sequence[np.ndarray], judged: Sequence[Picture], width: floa
 
 def map_measures(found: Sequence[np.ndarray], judged: Sequence[Picture]) -> dict[str, float]:
     """Overlap near the boundary, pooled over pictures, distance of boundaries and specks, means over pictures."""
-    values = {}
+    values: dict[str, float] = {}
     for suffix, width in BANDS.items():
         pooled = Overlap(*overlaps(found, judged, width).sum(0).astype(int))
         values |= {f"masked_iou{suffix}": pooled.iou, f"masked_dice{suffix}": pooled.dice}

@@ -72,11 +72,9 @@ def write_screen(folder: Path, pictures: Path, found: Sequence[Picture], learned
 def trained(folder: Path, choices: Mapping[str, Any], seed: int, events: Events) -> BlocksModel:
     """Train on a written screen."""
     shutil.rmtree(folder / "model", ignore_errors=True)
-    model: BlocksModel = train(
-        folder / SCREEN, folder / "model", task="blocks", events=events, seed=seed,
-        **{"blocks.proportions": str(folder / TABLE), "maps.threshold": "table", "table.allow_outside": True},
-        **choices,
-    )  # fmt: skip
+    fixed = {"blocks.proportions": str(folder / TABLE), "maps.threshold": "table", "table.allow_outside": True}
+    every: dict[str, Any] = {**fixed, **choices}
+    model: BlocksModel = train(folder / SCREEN, folder / "model", task="blocks", events=events, seed=seed, **every)
     return model
 
 

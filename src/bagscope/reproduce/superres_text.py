@@ -39,9 +39,10 @@ on its features until the table explains about .6 and .4 of how the shares of bl
 `intra+inter`, `inter`, `intra`: count losses (overlap, 16 effective pixels, one training); `llp`: mean shares alone;
 `qr`: implicit posterior; `soft`, `hard`: every pixel takes its block's mean shares, or its most frequent class. All
 have the same network, augmentation, steps (750) and batch, and the learning rate that `--only tuning` chose: a method
-of each family of losses at {rates}, learned on part B of {rate_set} and judged on part A. `lowres`: blocks of part C as the table tells of their coarse class; `oracle_blocks`: by their true
-share; `otsu`: the best of four thresholds, picked on the judged pictures, which no user could do (`best_narrow`: best
-in the narrow band); `everything`: all pixels.
+of each family of losses at {rates}, learned on part B of {rate_set} and judged on part A. `lowres`: blocks of part C
+as the table tells of their coarse class; `oracle_blocks`: by their true share; `otsu`: the best of four thresholds,
+picked on the judged pictures, which no user could do (`best_narrow`: best in the narrow band); `everything`: all
+pixels.
 
 `masked_iou_calibrated`: with the threshold at which blocks of part B have the table's mean shares
 (`table_threshold`). `boundary_distance`: mean distance of each boundary from the other, px. `pepper`: components below
@@ -93,22 +94,22 @@ def compared(done: Mapping[tuple[str, int], Mapping[str, float]], ledger: Ledger
     for band in ("overlaps", "overlaps_narrow"):
         for name, seed in runs:
             kind, of = name.split("/")
-            own = kept(ledger.place(name, seed))
-            if own is not None:
+            there = kept(ledger.place(name, seed))
+            if there is not None:
                 told = sets.setdefault(f"{of} {band}", {})
-                told[kind] = np.stack([*told[kind], own[band]]) if kind in told else own[band][None]
+                told[kind] = np.stack([*told[kind], there[band]]) if kind in told else there[band][None]
     for key, told in sets.items():
         of, band = key.split()
         word = "_narrow" if band.endswith("narrow") else ""
-        name = next((one for one in DEFAULTS if one in told), None)
-        if name is None:
+        own = next((one for one in DEFAULTS if one in told), "")
+        if not own:
             continue
         for kind, other in told.items():
-            if kind != name:
-                runs[f"{kind}/{of}", 0] |= _interval(told[name], other, f"default_above{word}", np.subtract)
+            if kind != own:
+                runs[f"{kind}/{of}", 0] |= _interval(told[own], other, f"default_above{word}", np.subtract)
         base = sets.get(f"{of.split('_')[0]} {band}", {}).get("supervised")
         if base is not None:
-            runs[f"{name}/{of}", 0] |= _interval(told[name], base, f"share_of_supervised{word}", np.divide)
+            runs[f"{own}/{of}", 0] |= _interval(told[own], base, f"share_of_supervised{word}", np.divide)
     return runs
 
 
