@@ -95,7 +95,7 @@ def _mixed(value: np.ndarray, signed: np.ndarray, large: np.ndarray, lines: Sequ
 
 
 def _told(lines: Sequence[int], chosen: np.ndarray) -> str:
-    found = [line for line, hit in zip(lines, chosen.any(1).tolist(), strict=True) if hit]
+    found = [line for line, row in zip(lines, chosen, strict=True) if row.any()]
     more = ", ..." if len(found) > _SHOWN else ""
     return f"line{'s' if len(found) > 1 else ''} {', '.join(map(str, found[:_SHOWN]))}{more}"
 
