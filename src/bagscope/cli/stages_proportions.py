@@ -6,14 +6,16 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bagscope.errors import SettingsError
 from bagscope.report import block_sheet
 from bagscope.run.draw_blocks import Request
 from bagscope.run.estimate_shares import Estimates, read_filled, told
 from bagscope.run.sample_blocks import Sampled, sample_blocks
-from bagscope.settings.jobs import BlocksReadJob, make_job
+from bagscope.settings.jobs import BlocksReadJob, ReadJob, make_job
 
 if TYPE_CHECKING:
     from bagscope.cli.console import Console
+    from bagscope.run.tile_boxes import TileBoxes
 
 
 def sample_table(
@@ -60,6 +62,22 @@ def read_form_into(form: Path, out: Path, console: Console) -> tuple[list[str], 
         "warnings": [str(problem) for problem in found.problems],
     }
     return told(found), values, _following(found, form, out)
+
+
+def box_table(
+    model: Path, table: Path, out: Path, size: int, name: str, given: dict[str, Any], overwrite: bool, console: Console
+) -> TileBoxes:
+    """Judge tiles of a table's images by a model of images; write boxes and a table that names them."""
+    # Here, since all else about an expert's table needs no torch.
+    from bagscope.run.predict import Model, load
+    from bagscope.run.tile_boxes import box_tiles
+
+    job = make_job(ReadJob, None, given)
+    judge = load(model, device=job.compute.device)
+    if not isinstance(judge, Model):
+        cause = "this model judges no whole images"
+        raise SettingsError(cause, "Name one of the task images.", code="other_task", file=model)
+    return box_tiles(judge, table, out, size=size, name=name, job=job, overwrite=overwrite, events=console)
 
 
 def _values(found: Estimates) -> dict[str, dict[str, dict[str, float]]]:

@@ -1,4 +1,4 @@
-"""Verbs of an expert's table for blocks: sample makes a sheet and a form, read takes the filled form."""
+"""Verbs of an expert's table for blocks: boxes labels blocks, sample makes a sheet and a form, read takes it filled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from bagscope.cli.console import Console, result, summary
-from bagscope.cli.options import Config, Debug, Device, Json, Overwrite, Quiet, Seed, Set, Table, Threads, choices
+from bagscope.cli.options import (
+    Config,
+    Debug,
+    Device,
+    Json,
+    Model,
+    Overwrite,
+    Quiet,
+    Seed,
+    Set,
+    Table,
+    Threads,
+    choices,
+)
 
 proportions = typer.Typer(
     no_args_is_help=True,
@@ -111,3 +124,39 @@ def read(
     result(str(out))
     if json:
         summary(told)
+
+
+@proportions.command("boxes")
+def boxes(
+    model: Model,
+    table: Table,
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the boxes.")],
+    name: Annotated[str, typer.Option("--class", help="Class whose probability is written.")],
+    size: Annotated[int, typer.Option("--size", min=8, help="Edge of a tile in pixels.")] = 256,
+    overwrite: Overwrite = False,
+    settings: Set = None,
+    device: Device = None,
+    threads: Threads = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Let a model of images say coarse labels: its probability for each square tile of each image.
+
+    Writes a table x,y,size,probability per image, and table.csv, the screen table with these in its column coarse.
+
+    Example: bagscope proportions boxes model screen.csv -o boxes --class tumour
+    """
+    from bagscope.cli.stages_proportions import box_table
+
+    console = Console(quiet)
+    console.say(f"Judging tiles of {size} pixels of {table} by {model}, boxes into {out}")
+    given = choices(settings, device=device, threads=threads, seed=seed)
+    found = box_table(model, table, out, size, name, given, overwrite, console)
+    console.say(f"{found.boxes:,} boxes of {found.images:,} images")
+    console.say(f"Next: bagscope proportions sample {found.table} -o sheet --fine other,{name}")
+    result(str(found.table))
+    if json:
+        summary({"table": str(found.table), "boxes": found.boxes, "images": found.images, "failed": found.failed})
+    raise typer.Exit(3 if found.failed else 0)
