@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bagscope.errors import SettingsError
-from bagscope.report import block_sheet
-from bagscope.run.draw_blocks import Request
 from bagscope.run.estimate_shares import Estimates, read_filled, told
-from bagscope.run.sample_blocks import Sampled, sample_blocks
 from bagscope.settings.jobs import BlocksReadJob, ReadJob, make_job
 
 if TYPE_CHECKING:
     from bagscope.cli.console import Console
+    from bagscope.run.sample_blocks import Sampled
     from bagscope.run.tile_boxes import TileBoxes
 
 
@@ -33,6 +31,11 @@ def sample_table(
     console: Console,
 ) -> Sampled:
     """Draw blocks of a table, and write sheet and form."""
+    # Here, since reading a form needs neither pictures nor torch.
+    from bagscope.report import block_sheet
+    from bagscope.run.draw_blocks import Request
+    from bagscope.run.sample_blocks import sample_blocks
+
     job: Any = make_job(BlocksReadJob, config, given)
     request = Request(
         fine=_listed(fine),
@@ -68,7 +71,6 @@ def box_table(
     model: Path, table: Path, out: Path, size: int, name: str, given: dict[str, Any], overwrite: bool, console: Console
 ) -> TileBoxes:
     """Judge tiles of a table's images by a model of images; write boxes and a table that names them."""
-    # Here, since all else about an expert's table needs no torch.
     from bagscope.run.predict import Model, load
     from bagscope.run.tile_boxes import box_tiles
 

@@ -35,9 +35,10 @@
 
   function show(at, strict) {
     const found = judge(at);
+    const isSum = found.wrong !== "" && found.shares.every((one) => one.wrong === "");
     rows[at].forEach((field, k) => {
       const one = found.shares[k];
-      const isWrong = one.wrong !== "" || (found.wrong !== "" && !one.empty) || (strict && found.unfinished && one.empty);
+      const isWrong = one.wrong !== "" || (isSum && !one.empty) || (strict && found.unfinished && one.empty);
       field.setAttribute("aria-invalid", String(isWrong));
     });
     document.querySelector(`[data-rest="${at}"]`).textContent = Number.isNaN(found.rest) ? "\u2013" : `${found.rest} %`;
