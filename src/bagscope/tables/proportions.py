@@ -64,8 +64,8 @@ def read_proportions(path: Path) -> Proportions:
 
     Raises
     ------
-    TableError : names every problem: no such file, a column or a pair of classes that is missing or there twice, a number outside its
-        range, means of a coarse class that do not add up to 1.
+    TableError : names every problem: no such file, a column or a pair of classes that is missing or there twice, a
+        number outside its range, means of a coarse class that do not add up to 1.
     """
     try:
         table = read_csv(path)
