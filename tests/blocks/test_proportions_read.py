@@ -99,6 +99,8 @@ def test_empty_rows_and_rows_of_zeros_are_left_out_and_counted(tmp_path):
 def test_shares_that_are_rounded_add_up(tmp_path):
     found, _, _ = table_of(tmp_path, [("a", ("33.3", "33.3", "33.3"))] * 3, fine=("p", "q", "r"))
     assert found.mean.tolist() == [pytest.approx([1 / 3] * 3, abs=1e-9)]
+    # Reading a table makes its means add up, too: what was written is looked at.
+    assert sum(float(row["mean"]) for row in toys.table_of(tmp_path / "p.csv")) == pytest.approx(1, abs=1e-9)
 
 
 def test_spreads_are_kept_between_what_a_table_may_say(tmp_path):
