@@ -38,10 +38,13 @@ def reproduce(order: Order, events: Events) -> Path:
     """Run the experiment; see `run_experiment`."""
     ledger = Ledger(order.out, order.name, order.protocol())
     wanted = _wanted(order)
-    runs = [(name, seed) for name in wanted for seed in range(_seeds(name, order))]
+    asked = [(name, seed) for name in wanted for seed in range(_seeds(name, order))]
     with claimed(order.out, (RUNS, RESULTS, TABLE, FILES, PICTURE), finished=TABLE, resume=True):
-        known = {key: ledger.find(*key) for key in runs}
-        missing = [key for key, found in known.items() if found is None]
+        every = dict.fromkeys([*asked, *((name, seed) for name in wanted for seed in range(SEEDS_OF_FIVE))])
+        known = {key: ledger.find(*key) for key in every}
+        # Runs of more seeds that an earlier call made by the same protocol stay in the tables.
+        runs = {key: found for key, found in known.items() if key in asked or found is not None}
+        missing = [key for key, found in runs.items() if found is None]
         trainings = sum(name.split("/")[0] not in (*OF_PIXELS, *OF_TABLE) for name, _ in missing)
         minutes = trainings * (1 if order.quick else _SECONDS) / 60
         events.say(
@@ -59,8 +62,8 @@ def reproduce(order: Order, events: Events) -> Path:
                 own = replace(own, judged=own.part_a)
             return _measured(kind, own, regime, seed, ledger.place(name, seed), order)
 
-        known |= ledger.complete(missing, measure, events)
-        done = {key: found for key, found in known.items() if found is not None}
+        runs |= ledger.complete(missing, measure, events)
+        done = {key: found for key, found in runs.items() if found is not None}
         done = compared(done, ledger)
         _draw(done, ledger, order)
         ledger.write(done, text(order, done, data.SOURCES))
@@ -105,9 +108,10 @@ def _known(order: Order) -> list[str]:
     if order.quick:
         return ["quick/histology", "supervised/histology", "lowres/histology", "otsu/histology"]
     names = []
-    for of, regimes in REGIMES.items():
-        for regime in regimes:
-            kinds = [*one_run.METHODS, *OF_TABLE, *OF_PIXELS] if regime == "none" else [*one_run.METHODS, *OF_TABLE]
+    # What all methods are compared on comes first.
+    for regime in ("none", "strong", "middle", "real"):
+        for of in (of for of, regimes in REGIMES.items() if regime in regimes):
+            kinds = [*one_run.METHODS, *OF_TABLE, *(OF_PIXELS if regime == "none" else ())]
             # Pixel labels have no noise: the ceiling of a set is that of all its regimes.
             names += [f"{kind}/{of}" + ("" if regime == "none" else f"_{regime}") for kind in kinds
                       if regime == "none" or kind != "supervised"]  # fmt: skip
