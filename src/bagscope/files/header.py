@@ -54,6 +54,7 @@ class Header:
     pixel_um : micrometres per pixel, when the file says so in a known unit.
     z_um : micrometres from plane to plane of a z-stack, likewise.
     warnings : sentences.
+    piece : height and width of what can be decoded alone, such as a tile; None: only the whole.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class Header:
     lossy: bool
     warnings: tuple[str, ...] = ()
     z_um: float | None = None
+    piece: tuple[int, int] | None = None
 
 
 class Picture(Protocol):
