@@ -67,7 +67,7 @@ def test_a_block_lies_where_it_is_x_first_and_corners_alone_do_not_join():
 
 def test_a_region_is_given_as_soon_as_nothing_can_add_to_it():
     mask = np.zeros((6, 4), bool)
-    mask[0, 0] = mask[1:4, 2] = mask[5, 0] = True
+    mask[0, 0] = mask[1:3, 2] = mask[5, 0] = True
     growing, counts = GrowingOutlines(6, 4), []
     for y in range(0, 6, 2):
         for x in range(0, 4, 2):

@@ -32,8 +32,6 @@ def stored_bytes(classes: int, height: int, width: int, tile: int) -> int:
 class TileStore:
     """Tiles (C, T, T) of whole numbers from 0 to `STEPS`, one after the other in a file, level by level.
 
-    Beyond the image a tile goes on with the last row and column.
-
     Parameters
     ----------
     stream : an empty file. tile : T.
@@ -49,13 +47,14 @@ class TileStore:
         """16 bytes that stand for what was put."""
         return self._digest.digest()
 
-    def put(self, y0: int, x0: int, probability: np.ndarray) -> None:
-        """Keep the tile whose top left pixel is (y0, x0): (C, h, w) in [0, 1]."""
+    def put(self, y0: int, x0: int, probability: np.ndarray) -> np.ndarray:
+        """Keep the tile whose top left pixel is (y0, x0): (C, h, w) in [0, 1]; return it as it is kept, in steps."""
         numbers = np.rint(probability * STEPS).astype("<u2")
         short = [(0, self.tile - edge) for edge in numbers.shape[1:]]
-        full = np.pad(numbers, ((0, 0), *short), "edge") if any(more for _, more in short) else numbers
+        full = np.pad(numbers, ((0, 0), *short)) if any(more for _, more in short) else numbers
         self._digest.update(numbers.tobytes())
         self._write(0, y0 // self.tile, x0 // self.tile, full)
+        return (numbers / np.float32(STEPS)).astype(np.float32)
 
     def make_levels(self) -> None:
         """Make the smaller copies, each pixel the mean of four."""
@@ -96,13 +95,14 @@ class TileStore:
             for j in (0, 1):
                 here = four[:, i * t : (i + 1) * t, j * t : (j + 1) * t]
                 r, c = 2 * row + i, 2 * column + j
-                if r < down and c < across:
-                    for k in range(self.classes):
-                        here[k] = self._read(finer, r, c, k)
-                elif r < down:
-                    here[...] = four[:, i * t : (i + 1) * t, t - 1 : t]
-                else:
-                    here[...] = four[:, t - 1 : t, j * t : (j + 1) * t]
+                for k in range(self.classes if r < down and c < across else 0):
+                    here[k] = self._read(finer, r, c, k)
+        # Beyond the finer copy's own edge go on with its last row and column.
+        below, right = (edge - 2 * at * t for edge, at in zip(self.levels[finer], (row, column), strict=True))
+        if right < 2 * t:
+            four[:, :, right:] = four[:, :, right - 1 : right]
+        if below < 2 * t:
+            four[:, below:] = four[:, below - 1 : below]
         summed = four.reshape(self.classes, t, 2, t, 2).sum((2, 4))
         return ((summed + 2) // 4).astype("<u2")
 

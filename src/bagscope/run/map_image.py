@@ -115,8 +115,9 @@ def make_map(
         regions = _Regions(picture, places, rules.maps, card)
 
         def found() -> Iterator[bytes]:
-            for place, p in judge_tiles(network, card, picture.read, height, width, device, tile):
-                store.put(place.y0, place.x0, p)
+            for place, judged in judge_tiles(network, card, picture.read, height, width, device, tile):
+                # What is counted and outlined is what the map says, to its last step.
+                p = store.put(place.y0, place.x0, judged)
                 classes = decided(p, limits_of(card, rules.maps))
                 sums.add(p, classes, place.y0, place.x0)
                 for name, outlines in growing.items():
