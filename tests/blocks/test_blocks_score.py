@@ -263,7 +263,7 @@ class Said:
     def warn(self, text):
         self.lines.append(text)
 
-    def progress(self, what, done, total):
+    def progress(self, what, done, total, *more):
         assert done <= total
 
 
