@@ -219,7 +219,7 @@ def test_a_large_map_has_smaller_copies_that_are_means_of_four(model, tmp_path, 
         np.testing.assert_allclose(coarse, padded.reshape(2, h, 2, w, 2).mean((2, 4)), atol=0.51 / STEPS)
 
 
-def test_strips_and_tiles_and_png_give_the_same_map(model, screen, tmp_path):
+def test_strips_tiles_png_and_zarr_give_the_same_map(model, screen, tmp_path):
     from PIL import Image
 
     pixels = tifffile.imread(screen / "i0.tif")
@@ -227,9 +227,17 @@ def test_strips_and_tiles_and_png_give_the_same_map(model, screen, tmp_path):
     tifffile.imwrite(tmp_path / "packed.tif", pixels, rowsperstrip=len(pixels), compression="zlib")
     tifffile.imwrite(tmp_path / "tiles.tif", pixels, tile=(32, 48), compression="zlib")
     Image.fromarray(pixels).save(tmp_path / "p.png")
-    (tmp_path / "s.csv").write_text("image\nstrips.tif\npacked.tif\ntiles.tif\np.png\n")
+    folder = tmp_path / "z.zarr"
+    folder.mkdir()
+    said = {"zarr_format": 2, "shape": pixels.shape, "chunks": [96, 64], "dtype": "|u1", "order": "C", "filters": None}
+    (folder / ".zarray").write_text(json.dumps(said | {"compressor": None, "fill_value": 0}))
+    for at in range(2):
+        (folder / f"0.{at}").write_bytes(pixels[:, at * 64 : (at + 1) * 64].tobytes())
+    names = ["strips.tif", "packed.tif", "tiles.tif", "p.png", "z.zarr"]
+    (tmp_path / "s.csv").write_text("\n".join(["image", *names]))
     found = scored(model, tmp_path / "s.csv", tmp_path / "out", **{"maps.tile": 64})
     maps = [tifffile.imread(found.folder / name) for name in found.images["map_file"]]
+    assert len(maps) == 5
     assert all(np.array_equal(maps[0], one) for one in maps[1:])
 
 

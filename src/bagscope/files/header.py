@@ -45,7 +45,7 @@ class Header:
 
     Parameters
     ----------
-    kind : "tiff", "png", "jpeg" or "bmp", told from the content.
+    kind : "tiff", "png", "jpeg", "bmp" or "zarr", told from the content.
     height, width, channels, dtype : of the array that `open_image` gives.
     axes : of the file, outermost first, axes of length 1 left out ("YX", "CYX", "ZCYX", "YXS"; I: unlabelled).
     planes : number of two-dimensional planes in the file.
