@@ -15,7 +15,6 @@ from bagscope.files.reader import read_header
 from bagscope.files.tile_store import TileStore, stored_bytes
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import scratch_file
-from bagscope.run.compute import memory_kept
 from bagscope.run.panels import panelled
 from bagscope.run.predict_blocks import BlocksModel, open_blocks
 from bagscope.run.tiles import judge_tiles
@@ -76,8 +75,7 @@ def main(side: str, folder: Path) -> None:
 
         work = theirs
     began = time.perf_counter()
-    with memory_kept():
-        found = work(model, folder / "slide.tif")
+    found = work(model, folder / "slide.tif")
     (folder / f"{side}.txt").write_text(f"{time.perf_counter() - began}\n")
     np.save(folder / f"{side}.npy", found)
 

@@ -23,7 +23,7 @@ from bagscope.files.writer import replacing, write_atomic, write_json
 from bagscope.run.block_rows import COARSE, KnownBlocks, blocks_of_row, listed, side_file
 from bagscope.run.check import CheckReport
 from bagscope.run.check_blocks import check_scoring
-from bagscope.run.compute import memory_kept, threads
+from bagscope.run.compute import threads
 from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, Failure, failure_table, of_check, of_error
 from bagscope.run.inputs import Source, field_signature, make_source
@@ -69,7 +69,6 @@ def score_blocks(
     _refuse_settings(model, job)
     with (
         threads(job.compute.threads),
-        memory_kept(),
         claimed(out, OURS, finished=RUN, resume=resume, overwrite=overwrite),
         DecodingWorker(job.compute.io_timeout) as worker,
     ):
