@@ -42,7 +42,12 @@ def test_importing_bagscope_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "words", [("--help",), *((verb, "--help") for verb in ("demo", "import", "check", "train", "score", "info"))]
+    "words",
+    [
+        ("--help",),
+        ("proportions", "sample", "--help"),
+        *((verb, "--help") for verb in ("demo", "import", "check", "train", "score", "info")),
+    ],
 )
 def test_asking_for_help_loads_nothing_heavy(words):
     exit_code, modules = loaded(help_of(*words))

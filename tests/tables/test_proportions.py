@@ -65,6 +65,11 @@ def test_what_is_wrong_is_named(old, new, code, tmp_path):
     assert all(problem.cause and problem.fix for problem in problems)
 
 
+def test_a_table_that_is_not_there_is_refused_with_its_name(tmp_path):
+    with pytest.raises(TableError, match=r"gone\.csv: it cannot be read"):
+        read_proportions(tmp_path / "gone.csv")
+
+
 def test_all_faults_are_told_at_once_with_their_rows(tmp_path):
     _, problems = refused(tmp_path, GOOD.replace("0.2,0.1,12", "2,0.1,0").replace("0.9,", "0.9x,"))
     assert {(problem.row, problem.column) for problem in problems} >= {(2, "mean"), (2, "n"), (4, "mean")}

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from bagscope import __version__
-from bagscope.cli import verbs_look, verbs_model, verbs_report, verbs_show, verbs_table
+from bagscope.cli import verbs_look, verbs_model, verbs_proportions, verbs_report, verbs_show, verbs_table
 from bagscope.cli.console import complaint
 from bagscope.cli.options import debug_wanted
 from bagscope.errors import BagscopeError, TableError
@@ -33,6 +33,7 @@ app.command("check")(verbs_table.check)
 app.command("train")(verbs_model.train)
 app.command("score")(verbs_model.score)
 app.command("report")(verbs_report.report)
+app.add_typer(verbs_proportions.proportions, name="proportions")
 app.command("info")(verbs_model.info)
 app.command("look")(verbs_look.look)
 app.command("reproduce")(verbs_show.reproduce)

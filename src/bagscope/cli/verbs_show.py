@@ -42,7 +42,7 @@ def demo(
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(help="Which experiment: bbbc013, digits or shapes.")],
+    name: Annotated[str, typer.Argument(help="Which experiment: bbbc013, digits, shapes or superres.")],
     data: Annotated[
         Path | None, typer.Option("--data", envvar="BAGSCOPE_DATA", help="Folder that holds the data sets.")
     ] = None,

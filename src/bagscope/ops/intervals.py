@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 
 # Draws are made in portions of about this many numbers, so that many wells need no more memory than few.
 _PORTION = 4_000_000
@@ -102,6 +103,37 @@ def wilson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> Inte
     low, high = np.where(k == 0, 0, middle - half), np.where(k == n, 1, middle + half)
     ends = np.where(none, np.nan, share), low, np.where(none, 1, high)
     return Interval(*(_plain(end) for end in ends))
+
+
+def student(mean: ArrayLike, sd: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of a mean of n values with standard deviation `sd` (divided by n - 1), by Student's t.
+
+    Parameters
+    ----------
+    mean, sd, n : of one shape; n >= 2. level : in (0, 1).
+
+    Source: Student, Biometrika 6 (1908) 1. Exact for normal values; for shares near 0 or 1 it is an approximation.
+    """
+    middle, n = np.asarray(mean, dtype=float), np.asarray(n, dtype=float)
+    half = special.stdtrit(n - 1, (1 + level) / 2) * np.asarray(sd, dtype=float) / np.sqrt(n)
+    return Interval(_plain(middle), _plain(middle - half), _plain(middle + half))
+
+
+def spread(sd: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of a standard deviation (divided by n - 1) of n values, by the chi-squared distribution.
+
+    Parameters
+    ----------
+    sd, n : of one shape; n >= 2. level : in (0, 1).
+
+    Source: Casella and Berger, Statistical Inference (2002), example 9.2.11. Exact for normal values; shares, whose
+    tails are short, vary less, and the interval is then wider than need be.
+    """
+    middle, free = np.asarray(sd, dtype=float), np.asarray(n, dtype=float) - 1
+    tail = (1 - level) / 2
+    low = middle * np.sqrt(free / special.chdtri(free, tail))
+    high = middle * np.sqrt(free / special.chdtri(free, 1 - tail))
+    return Interval(_plain(middle), _plain(low), _plain(high))
 
 
 def _plain(value: Any) -> Any:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeGuard
-
-import jinja2
 
 from bagscope.files.writer import write_atomic
 from bagscope.report import sections, shapes, why
 from bagscope.report.findings import Findings, read_findings
 from bagscope.report.gallery import make_gallery
 from bagscope.report.network import Network, Picture, network_pictures
+from bagscope.report.page_parts import environment, hash_of, json_text, page_file
 
-_FILES = "bagscope.report.page_files"
 SECTIONS = (
     ("plates", "Plates"),
     ("controls", "Controls"),
@@ -68,16 +63,16 @@ def write_report(
     findings = read_findings(Path(scores))
     solids = shapes.read_solids(findings.folder, findings.model_folder, findings.classes)
     gallery = make_gallery(findings, progress, images=solids is None)
-    style, script = _text("page.css"), _text("page.js") + _text("solids.js")
+    style, script = page_file("page.css"), page_file("page.js") + page_file("solids.js")
     page = (
-        _environment()
-        .from_string(_text("page.html"))
+        environment()
+        .from_string(page_file("page.html"))
         .render(
             **_content(findings, gallery, beside, network_pictures(model, findings) if _draws(model) else [], solids),
             style=style,
             script=script,
-            style_hash=_hash(style),
-            script_hash=_hash(script),
+            style_hash=hash_of(style),
+            script_hash=hash_of(script),
         )
     )
     write_atomic(Path(out), page)
@@ -129,30 +124,9 @@ def _content(
         "beside": beside,
         "model": why.model(findings, [(one.name, _png(one.png)) for one in pictures], gallery.field),
         "origin": why.origin(findings),
-        "data": _json(data),
+        "data": json_text(data),
     }
-
-
-def _environment() -> jinja2.Environment:
-    # Every value is escaped unless the template says that it is ours.
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
-def _text(name: str) -> str:
-    return resources.files(_FILES).joinpath(name).read_text("utf-8")
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 def _png(content: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
-
-
-def _json(value: Any) -> str:
-    """JSON that no browser takes for markup, whatever names it holds."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    for sign, spelled in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
-        text = text.replace(sign, spelled)
-    return text

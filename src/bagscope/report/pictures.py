@@ -15,6 +15,7 @@ from bagscope.errors import BagscopeError, ImageReadError
 from bagscope.files.field import FieldFiles, read_field
 from bagscope.files.pictures import webp
 from bagscope.files.reader import Selection, open_image
+from bagscope.ops.shrink import shrunk
 
 # Share of each channel's pixels that are drawn black and white.
 CONTRAST = (1.0, 99.7)
@@ -108,7 +109,7 @@ def field_of(
 def field_picture(pixels: np.ndarray, look: Look, mask: Path | None, edge: int) -> FieldPicture:
     """Draw a field `edge` pixels wide at most, and the outlines of its cells in the colours of their classes."""
     step = max(1, int(np.ceil(max(pixels.shape[1:]) / edge)))
-    small = _shrunk(pixels, step)
+    small = shrunk(pixels, step)
     drawn = webp(composite(small, look), quality=62)
     outlines = b""
     if mask is not None:
@@ -146,20 +147,12 @@ def cell_picture(pixels: np.ndarray, look: Look, y: float, x: float, edge: int) 
     top, left = round(y), round(x)
     cut = padded[:, top : top + 2 * half, left : left + 2 * half]
     step = max(1, round(2 * half / _CELL_EDGE))
-    return uri(webp(composite(_shrunk(cut, step), look), quality=60))
+    return uri(webp(composite(shrunk(cut, step), look), quality=60))
 
 
 def uri(content: bytes) -> str:
     """Write bytes of a WebP picture so that a page can hold them."""
     return "data:image/webp;base64," + base64.b64encode(content).decode("ascii")
-
-
-def _shrunk(pixels: np.ndarray, step: int) -> np.ndarray:
-    if step == 1:
-        return pixels
-    c, h, w = pixels.shape[0], pixels.shape[1] // step * step, pixels.shape[2] // step * step
-    whole = pixels[:, :h, :w].astype(np.float32)
-    return whole.reshape(c, h // step, step, w // step, step).mean((2, 4))
 
 
 def _outlines(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:

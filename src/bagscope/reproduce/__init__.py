@@ -14,7 +14,7 @@ __all__ = ["EXPERIMENTS", "run_experiment"]
 
 # Each entry: a function (Order, Events) -> folder of the results.
 EXPERIMENTS = Registry(
-    "experiment", {name: f"bagscope.reproduce.{name}:reproduce" for name in ("bbbc013", "digits", "shapes")}
+    "experiment", {name: f"bagscope.reproduce.{name}:reproduce" for name in ("bbbc013", "digits", "shapes", "superres")}
 )
 
 

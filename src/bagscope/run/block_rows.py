@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,6 +58,38 @@ def blocks_of_row(
         place = side_file(screen, at, section.pixels)
         pixels = None if place is None else pixel_labels(place, header, classes)
     return KnownBlocks(blocks, pixels), problems
+
+
+def known_blocks(
+    screen: Screen, headers: Mapping[int, Header], section: BlocksSection, classes: int
+) -> tuple[dict[int, KnownBlocks], list[Problem]]:
+    """Read what is known of each image but those of the test part; images of which nothing is known are left out.
+
+    Parameters
+    ----------
+    headers : of the images, by position. classes : fine classes that pixel labels may name.
+    """
+    known: dict[int, KnownBlocks] = {}
+    problems: list[Problem] = []
+    for at in sorted(headers):
+        if str(screen.rows["split"].iloc[at]) == "test":
+            continue
+        try:
+            own, more = blocks_of_row(screen, at, headers[at], section, classes)
+            problems += more
+            if len(own.blocks) or own.pixels is not None:
+                known[at] = own
+        except BagscopeError as error:
+            severity = "refuse" if error.problem.code in ("swapped", "no_column", "mixed") else "list"
+            problem = listed(error, str(screen.path or ""), int(screen.rows["row"].iloc[at]))
+            problems.append(replace(problem, severity=severity))  # type: ignore[arg-type]
+    return known, problems
+
+
+def no_blocks(file: str) -> Problem:
+    """Refuse a screen of which no block is known."""
+    fix = "Name a label image or a table of boxes for each image in the column 'coarse'."
+    return Problem("refuse", "no_blocks", "no image has a block with a coarse class", fix, file, None, COARSE)
 
 
 def side_file(screen: Screen, at: int, column: str) -> Path | None:

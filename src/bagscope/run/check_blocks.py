@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bagscope.errors import SEVERITIES, BagscopeError, Problem, TableError
-from bagscope.run.block_rows import KnownBlocks, blocks_of_row, listed, total
+from bagscope.run.block_rows import KnownBlocks, known_blocks, no_blocks, total
 from bagscope.run.check import CheckReport, check
 from bagscope.settings.jobs import BlocksJob, BlocksReadJob
 from bagscope.tables.boxes import counted
@@ -40,24 +40,11 @@ def check_blocks(screen: Screen | Path | str, job: BlocksJob) -> BlocksReport:
     if table is None and not job.blocks.proportions:
         fix = "Give --proportions FILE, as `bagscope proportions read` makes it."
         problems.append(Problem("refuse", "no_proportions", NO_TABLE, fix, file))
-    known: dict[int, KnownBlocks] = {}
-    for at in sorted(report.headers):
-        if str(found.rows["split"].iloc[at]) == "test":
-            continue
-        try:
-            own, more = blocks_of_row(found, at, report.headers[at], job.blocks, len(table.fine) if table else 0)
-            problems += more
-            if len(own.blocks) or own.pixels is not None:
-                known[at] = own
-        except BagscopeError as error:
-            severity = "refuse" if error.problem.code in ("swapped", "no_column", "mixed") else "list"
-            problem = listed(error, file, int(found.rows["row"].iloc[at]))
-            problems.append(replace(problem, severity=severity))  # type: ignore[arg-type]
+    known, more = known_blocks(found, report.headers, job.blocks, len(table.fine) if table else 0)
+    problems += more
     blocks = [one.blocks for one in known.values()]
     if not known or (not total(blocks) and job.blocks.method != "pixels"):
-        cause = "no image has a block with a coarse class"
-        fix = "Name a label image or a table of boxes for each image in the column 'coarse'."
-        problems.append(Problem("refuse", "no_blocks", cause, fix, file, None, "coarse"))
+        problems.append(no_blocks(file))
     notes = list(report.notes)
     if table is not None and total(blocks):
         counts = counted(blocks)

@@ -48,7 +48,7 @@ def train_blocks(
     screen: Screen | Path | str, out: Path, job: BlocksJob, *, resume: bool, overwrite: bool, events: Events
 ) -> BlocksModel:
     """Learn from the blocks of a screen, and write a model folder; see `bagscope.train`."""
-    device = device_of(job.compute)
+    job, device = setup.settled(job), device_of(job.compute)
     with (
         threads(job.compute.threads),
         memory_kept(),
@@ -168,7 +168,10 @@ def _second(
 ) -> tuple[Any, list[dict[str, float]]]:
     """Train once more on the pixels that the network is surest of, as many as the table expects."""
     maps = [_map(network, task.card, task.crops.rows, i, device) for i in range(len(task.crops.rows.store))]
-    labels = setup.sure_pixels(maps, task.card.shares, job.second.share)
+    sure = setup.sure_pixels(maps, task.card.shares, job.second.share, job.second.beyond)
+    # What somebody labelled is surer than what the network says.
+    told = zip(sure, task.crops.rows.pixels, strict=True)
+    labels = [one if given is None else np.where(given > 0, given, one) for one, given in told]
     again = setup.with_pixels(task, labels, network)
     section = job.training.model_copy(update={"steps": job.second.steps, "rate": job.second.rate})
     events.say(f"second training on {sum(int((one > 0).sum()) for one in labels):,} sure pixels")

@@ -18,6 +18,11 @@ class BlocksSection(Section):
         description="counts: mean and variance of shares matched with the table; llp: mean shares alone; qr: implicit "
         "posterior; hard, soft: every pixel takes its block's class or shares; pixels: pixel labels alone",
     )
+    recipe: Literal["own", "published"] = Field(
+        "own",
+        description="published: sampled intra+inter loss, RMSprop at 1e-3, 30 blocks a step, 15 of each of two coarse "
+        "classes, each seen alone, one training; what is set beside it stays as it is set",
+    )
     grouping: Literal["intra", "inter", "intra+inter", "sampled"] = Field(
         "intra+inter", description="whose mean and variance: each block's, the blocks' of a class, or both together"
     )
@@ -42,7 +47,7 @@ class BlockNetworkSection(Section):
 class BlockViewSection(Section):
     """What a training step sees of an image."""
 
-    context: Annotated[int, Field(ge=16)] = Field(128, description="edge of a crop in pixels; it holds several blocks")
+    context: int = Field(128, ge=0, description="edge of a crop in pixels, of several blocks; 0 = one block alone")
     groups: int = Field(
         0, ge=0, description="coarse classes per step, as many blocks of each; 0 = drawn by the root of their frequency"
     )
@@ -70,9 +75,13 @@ class BlockTrainingSection(LoopSection):
 class SecondSection(Section):
     """A second training on the map's own surest pixels."""
 
-    steps: int = Field(0, ge=0, description="optimiser steps; 0 = no second training")
+    steps: int = Field(250, ge=0, description="optimiser steps; 0 = no second training")
     rate: Positive = Field(5e-3, description="highest learning rate")
     share: Share = Field(0.75, description="share of a class's expected pixels that are taken for sure")
+    counts: bool = Field(True, description="go on matching blocks with the table, beside the sure pixels")
+    beyond: Annotated[float, Field(ge=1)] = Field(
+        1.3, description="a class's pixels are sure, too, when the others may hold so many times as expected"
+    )
 
 
 class MapsSection(Section):

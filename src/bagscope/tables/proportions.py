@@ -64,10 +64,15 @@ def read_proportions(path: Path) -> Proportions:
 
     Raises
     ------
-    TableError : names every problem: a column or a pair of classes that is missing or there twice, a number outside its
-        range, means of a coarse class that do not add up to 1.
+    TableError : names every problem: no such file, a column or a pair of classes that is missing or there twice, a
+        number outside its range, means of a coarse class that do not add up to 1.
     """
-    table = read_csv(path)
+    try:
+        table = read_csv(path)
+    except OSError as error:
+        cause = f"it cannot be read ({error.strerror})"
+        fix = "Name the table that `bagscope proportions read` wrote."
+        raise TableError([Problem("refuse", "no_file", cause, fix, str(path))]) from None
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         cause = f"no column {', '.join(missing)}"

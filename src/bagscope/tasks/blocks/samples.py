@@ -18,6 +18,8 @@ from bagscope.tables.boxes import Blocks
 MOST_TRIES = 100
 # A channel without contrast has an sd of 0.
 LEAST_SD = 1e-6
+# Edge of a crop where there is no block to go by.
+_ALONE = 128
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class BlockCrops:
         self._members = [np.flatnonzero(of == k) for k in range(len(classes))]
         weight = np.sqrt([len(own) for own in self._members])
         self._weight = weight / weight.sum() if weight.sum() else np.full(len(classes), 1 / len(classes))
+        sizes = np.concatenate([np.empty(0, np.int64), *(own.size for own in rows.blocks)])
+        self._block = int(sizes.max()) if len(sizes) else _ALONE
         self._own: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.unreadable: dict[int, ImageReadError] = {}
 
@@ -118,7 +122,7 @@ class BlockCrops:
         return np.resize(few, self.size)
 
     def _edge(self) -> int:
-        return min(self.view.context, min(min(shape[1:]) for shape in self.rows.store.shapes))
+        return min(self.view.context or self._block, min(min(shape[1:]) for shape in self.rows.store.shapes))
 
     def _crop(
         self, rng: np.random.Generator, k: int, edge: int, first: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from bagscope.tasks.blocks.samples import BlockCrops, BlockRows, Scaling, own_sc
 from bagscope.tasks.blocks.task import BlocksTask, build_network
 from bagscope.tasks.card import BlocksCard, CallCard, ReadingCard, ScalingCard
 
-__all__ = ["build_network", "make_task", "refuse_impossible", "sure_pixels", "with_pixels"]
+__all__ = ["build_network", "make_task", "refuse_impossible", "settled", "sure_pixels", "with_pixels"]
 
 _MEASURED = 40
 
@@ -35,6 +35,27 @@ def refuse_impossible(job: BlocksJob) -> None:
         cause = f"split.folds = {job.split.folds}: blocks have no cross-fitted scores"
         fix = "Leave it out; keep images aside with a column 'split', and score them."
         raise SettingsError(cause, fix, code="no_folds")
+
+
+# The recipe of "Label super resolution with inter-instance loss" (2019), section 4, by our names.
+PUBLISHED: Mapping[str, Mapping[str, Any]] = {
+    "blocks": {"grouping": "sampled"},
+    "view": {"context": 0, "groups": 2},
+    "training": {"optimiser": "rmsprop", "rate": 1e-3, "batch": 30},
+    "second": {"steps": 0},
+}
+
+
+def settled(job: BlocksJob) -> BlocksJob:
+    """Return the job with what its recipe means; settings that were made by hand stay."""
+    if job.blocks.recipe == "own":
+        return job
+    sections = {}
+    for name, values in PUBLISHED.items():
+        section = getattr(job, name)
+        free = {key: value for key, value in values.items() if key not in section.model_fields_set}
+        sections[name] = section.model_copy(update=free)
+    return job.model_copy(update=sections)
 
 
 def make_task(
@@ -88,15 +109,20 @@ def _scaling(job: BlocksJob, store: PixelStore) -> ScalingCard:
     return ScalingCard(mean=tuple(mean.tolist()), sd=tuple(np.maximum(sd, 1e-6).tolist()), each=each, full=full)
 
 
-def sure_pixels(maps: Sequence[np.ndarray], shares: Sequence[float], share: float) -> list[np.ndarray]:
-    """Label the surest pixels: of each class as many as the table expects times a share, the rest 0.
+def sure_pixels(maps: Sequence[np.ndarray], shares: Sequence[float], share: float, beyond: float) -> list[np.ndarray]:
+    """Label the pixels whose rank leaves no doubt, with the number of their class from 1 on; the rest is 0.
+
+    Of all pixels, those of a class that is expected on a share s are its surest max(share s, 1 - beyond (1 - s)):
+    fewer than expected, and at least all that would be left if the others held as much more than expected.
 
     Parameters
     ----------
     maps : (C, H, W) probabilities of each image. shares : (C,) expected share of each class.
+    share : in (0, 1]. beyond : at least 1.
     """
     every = np.concatenate([one.reshape(len(one), -1) for one in maps], 1)
-    limits = [float(np.quantile(every[c], 1 - share * expected)) for c, expected in enumerate(shares)]
+    taken = [max(share * expected, 1 - beyond * (1 - expected)) for expected in shares]
+    limits = [float(np.quantile(every[c], 1 - part)) for c, part in enumerate(taken)]
     labels = []
     for one in maps:
         best = one.argmax(0) if len(one) > 2 else None
@@ -126,13 +152,15 @@ def with_pixels(task: BlocksTask, labels: list[np.ndarray], start: nn.Module) ->
     again.__dict__.update(task.__dict__)
     again.job = task.job.model_copy(
         update={
-            "blocks": task.job.blocks.model_copy(update={"method": "pixels"}),
+            "blocks": task.job.blocks.model_copy(update={} if task.job.second.counts else {"method": "pixels"}),
             "training": task.job.training.model_copy(update={"steps": task.job.second.steps}),
         }
     )
     crops = task.crops
     rows = replace(crops.rows, pixels=labels)
     scaling: Scaling = crops.scaling
-    again.crops = BlockCrops(rows, task.card.coarse, scaling, crops.view, crops.size, crops.seed + 1, pixels_only=True)
+    again.crops = BlockCrops(
+        rows, task.card.coarse, scaling, crops.view, crops.size, crops.seed + 1, pixels_only=not task.job.second.counts
+    )
     again.start = start
     return again
