@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.blocks import blocks_step_over_ce
 from benchmarks.gpu import gpu
 from benchmarks.maps import cells, latency, maps, propagation
 from benchmarks.memory import peak_memory_gb, scoring_memory_growth
@@ -16,6 +17,7 @@ from benchmarks.sizes import Size
 from benchmarks.sparse import sparse, sparse_growth
 from benchmarks.start import help_seconds_over_python
 from benchmarks.step import step_share
+from benchmarks.tiles import tiles
 from benchmarks.training import loading_over_memory, loop_over_bare
 
 
@@ -42,5 +44,7 @@ MEASURES = {
     "report": Measure(report, ("report_mb", "report_seconds", "report_opens_seconds")),
     "sparse": Measure(sparse, ("sparse_speedup", "sparse_memory", "sparse_over_dense_worst")),
     "sparse_growth": Measure(sparse_growth, ("sparse_growth",)),
+    "blocks_step_over_ce": Measure(blocks_step_over_ce, ("blocks_step_over_ce",)),
+    "tiles": Measure(tiles, ("tiles_over_monai", "tiles_memory")),
     "gpu": Measure(gpu, ("gpu_images_per_second", "gpu_memory_gb", "gpu_step_share")),
 }

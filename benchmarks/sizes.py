@@ -17,6 +17,7 @@ class Size:
     batch, crop, steps : of a training. rows, columns, field_px : of a simulated plate, one field a well.
     reference : images and edge of the reference convolution. few, many, small_px : fields whose memory
     is compared, and their edge. wells : of the small and of the large report. side : of a volume.
+    slide_px : of a large image.
     """
 
     rounds: int
@@ -33,6 +34,7 @@ class Size:
     small_px: int
     wells: tuple[int, int]
     side: int
+    slide_px: int
 
 
 FULL = Size(
@@ -51,6 +53,7 @@ FULL = Size(
     small_px=160,
     wells=(96, 3840),
     side=64,
+    slide_px=8192,
 )
 SMALLEST = Size(
     rounds=1,
@@ -67,4 +70,5 @@ SMALLEST = Size(
     small_px=64,
     wells=(4, 12),
     side=8,
+    slide_px=600,
 )

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "synth": {"errors", "tables", "files"},
     "feed": {"errors", "tables", "files", "ops"},
     "tasks": (_BELOW_RUN | {"classical"}) - {"tasks"},
-    "run": _BELOW_RUN,
+    "run": _BELOW_RUN | {"exports.geojson"},
     "report": {"errors", "tables", "files", "ops"},
     "exports": {"errors", "tables", "files", "ops"},
     "reproduce": _BELOW_FEED | {"synth", "importers", "classical", "nets", "run", "report.figures", "report.page"},

@@ -46,13 +46,17 @@ ALWAYS = {
     ("sparse_speedup", "64_5percent"),
     ("sparse_memory", "64_5percent"),
     ("sparse_over_dense_worst", ""),
+    ("blocks_step_over_ce", ""),
     ("sparse_growth", "64"),
     ("sparse_growth", "128"),
     ("sparse_growth", "256"),
 }
-SOMETIMES = {("peak_memory_gb", "bbbc013"), *(("report_opens_seconds", of) for of in ("plate", "ten_plates"))} | {
-    (f"gpu_{what}", kind) for what in ("images_per_second", "memory_gb", "step_share") for kind in ("fp32", "bf16")
-}
+SOMETIMES = {
+    ("peak_memory_gb", "bbbc013"),
+    ("tiles_over_monai", ""),
+    ("tiles_memory", ""),
+    *(("report_opens_seconds", of) for of in ("plate", "ten_plates")),
+} | {(f"gpu_{what}", kind) for what in ("images_per_second", "memory_gb", "step_share") for kind in ("fp32", "bf16")}
 
 
 @pytest.fixture(autouse=True)

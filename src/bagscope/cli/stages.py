@@ -101,6 +101,42 @@ def score_table(
     return scores, judge.classes
 
 
+def told_of_scores(scores: Scores, classes: tuple[str, ...]) -> str:
+    """Return for people what was found: grids of wells, or areas where pixels were judged."""
+    if _are_maps(scores):
+        from bagscope.cli.areas import area_table
+
+        return area_table(scores.images, classes)
+    from bagscope.report.plate_grid import plate_grids
+
+    return plate_grids(scores.wells, classes)
+
+
+def summed_up(scores: Scores, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Return for programs what was found."""
+    if _are_maps(scores):
+        mean = scores.images[[f"share:{name}" for name in classes]].mean()
+        known = mean.notna().all()
+        return {"share": {name: float(mean[f"share:{name}"]) for name in classes} if known else None}
+    calls = {str(name): int(count) for name, count in scores.wells["call"].value_counts().items()}
+    found = {"cells": int(scores.wells["n_cells"].sum())} if "n_cells" in scores.wells else {}
+    return {"wells": calls, **found}
+
+
+def next_step(scores: Scores) -> str:
+    """Say what people do with a finished score folder."""
+    out = scores.folder
+    if _are_maps(scores):
+        return (
+            f"open an image in QuPath and drop its outlines from {out / 'regions'} on it; areas: {out / 'images.csv'}"
+        )
+    return f"bagscope report {out} -o report.html, or open {out / 'wells.csv'}"
+
+
+def _are_maps(scores: Scores) -> bool:
+    return "call" not in scores.wells
+
+
 def look_at(
     model: Path,
     table: Path | None,

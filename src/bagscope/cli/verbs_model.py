@@ -146,12 +146,12 @@ def score(
     """Judge every field of a screen table, its wells and its treatments.
 
     Writes images, wells and treatments as .csv and .parquet, and failures.csv with what could not be judged; with
-    --cells also cells, and the share of cells of each class in images, wells and treatments.
+    --cells also cells, and the share of cells of each class in images, wells and treatments. A model of blocks writes
+    maps, regions.geojson for QuPath, and the area of each class.
 
     Example: bagscope score model screen.csv -o scores --cells own --masks
     """
-    from bagscope.cli.stages import score_table
-    from bagscope.report.plate_grid import plate_grids
+    from bagscope.cli.stages import next_step, score_table, summed_up, told_of_scores
 
     console = Console(quiet)
     console.say(f"Scoring {table} by {model}, tables into {out}; stop with Ctrl-C, go on with --resume")
@@ -169,14 +169,12 @@ def score(
     scores, classes = score_table(model, table, out, config, given, resume, overwrite, console)
     failed = len(scores.failures)
     if not quiet:
-        result(plate_grids(scores.wells, classes))
+        result(told_of_scores(scores, classes))
     if not failed:
-        console.say(f"Next: bagscope report {out} -o report.html, or open {out / 'wells.csv'}")
+        console.say(f"Next: {next_step(scores)}")
     result(str(out))
     if json:
-        calls = {str(name): int(count) for name, count in scores.wells["call"].value_counts().items()}
-        found = {"cells": int(scores.wells["n_cells"].sum())} if "n_cells" in scores.wells else {}
-        summary({"scores": str(out), "rows": len(scores.images), "failed": failed, "wells": calls, **found})
+        summary({"scores": str(out), "rows": len(scores.images), "failed": failed, **summed_up(scores, classes)})
     raise typer.Exit(3 if failed else 0)
 
 

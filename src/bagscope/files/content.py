@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from bagscope.errors import ImageReadError, shown
+from bagscope.files.ome_zarr import is_zarr
 
 _IMAGES = {
     b"II*\0": "tiff",
@@ -22,6 +23,7 @@ SUFFIXES = {
     "png": (".png",),
     "jpeg": (".jpg", ".jpeg", ".jpe"),
     "bmp": (".bmp", ".dib"),
+    "zarr": (".zarr",),
 }
 # What people have in place of an image, how it begins, and how they get the image.
 _OTHERS = (
@@ -67,12 +69,14 @@ def regular_file(path: Path) -> os.stat_result:
 
 
 def kind_of(path: Path) -> str:
-    """Return "tiff", "png", "jpeg" or "bmp", whatever the file is called.
+    """Return "tiff", "png", "jpeg", "bmp" or "zarr", whatever the file is called.
 
     Raises
     ------
     ImageReadError : the file is something else; its content is never shown.
     """
+    if is_zarr(path):
+        return "zarr"
     if regular_file(path).st_size == 0:
         cause = "the file is empty"
         raise ImageReadError(cause, "Copy it again.", code="empty_file", file=path)

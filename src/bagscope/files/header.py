@@ -45,7 +45,7 @@ class Header:
 
     Parameters
     ----------
-    kind : "tiff", "png", "jpeg" or "bmp", told from the content.
+    kind : "tiff", "png", "jpeg", "bmp" or "zarr", told from the content.
     height, width, channels, dtype : of the array that `open_image` gives.
     axes : of the file, outermost first, axes of length 1 left out ("YX", "CYX", "ZCYX", "YXS"; I: unlabelled).
     planes : number of two-dimensional planes in the file.
@@ -54,6 +54,7 @@ class Header:
     pixel_um : micrometres per pixel, when the file says so in a known unit.
     z_um : micrometres from plane to plane of a z-stack, likewise.
     warnings : sentences.
+    piece : height and width of what can be decoded alone, such as a tile; None: only the whole.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class Header:
     lossy: bool
     warnings: tuple[str, ...] = ()
     z_um: float | None = None
+    piece: tuple[int, int] | None = None
 
 
 class Picture(Protocol):

@@ -14,6 +14,7 @@ from bagscope.files.colour import finite
 from bagscope.files.content import kind_of, suffix_warning
 from bagscope.files.guard import guarded
 from bagscope.files.header import Header, Picture, Selection, Window
+from bagscope.files.ome_zarr import ZarrPicture
 from bagscope.files.png import PngPicture
 from bagscope.files.rasters import BmpPicture, JpegPicture
 from bagscope.files.tiff import TiffPicture
@@ -25,6 +26,7 @@ _FORMATS: dict[str, Callable[[Path, Selection], Picture]] = {
     "png": PngPicture,
     "jpeg": JpegPicture,
     "bmp": BmpPicture,
+    "zarr": ZarrPicture,
 }
 _ANY = Selection()
 _FEW_LABELS = 10

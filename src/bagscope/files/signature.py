@@ -14,6 +14,7 @@ _END = 1 << 20
 def signature(paths: Iterable[Path]) -> str:
     """Return 32 hex digits that stand for the content of some files, in their order.
 
+    Of a folder (OME-Zarr) count the names and sizes of all files in it, and the first 4 MiB of what they hold.
     Files up to 4 MiB count with every byte, larger ones with their size, their first and their last MiB.
 
     Raises
@@ -22,6 +23,9 @@ def signature(paths: Iterable[Path]) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
+        if path.is_dir():
+            _add_folder(digest, path)
+            continue
         size = path.stat().st_size
         digest.update(size.to_bytes(8, "little"))
         with path.open("rb") as stream:
@@ -32,3 +36,15 @@ def signature(paths: Iterable[Path]) -> str:
                 stream.seek(size - _END)
                 digest.update(stream.read(_END))
     return digest.hexdigest()
+
+
+def _add_folder(digest: hashlib.blake2b, folder: Path) -> None:
+    left = _WHOLE
+    for path in sorted(place for place in folder.rglob("*") if place.is_file()):
+        size = path.stat().st_size
+        digest.update(str(path.relative_to(folder)).encode() + size.to_bytes(8, "little"))
+        if left:
+            with path.open("rb") as stream:
+                content = stream.read(left)
+            digest.update(content)
+            left -= len(content)

@@ -25,6 +25,7 @@ from bagscope.files.segments import (
     is_plain,
     largest_segment,
     read_plane,
+    segment_shape,
     stored_type,
 )
 from bagscope.files.tiff_axes import Stack
@@ -170,6 +171,7 @@ class TiffPicture:
             lossy=int(page.compression) in LOSSY,
             warnings=(*stack.warnings, *warnings, *remarks),
             z_um=stack.z_um,
+            piece=(1, int(page.imagewidth)) if is_plain(page) else segment_shape(page),
         )
 
     def read(self, window: Window | None) -> np.ndarray:

@@ -43,7 +43,7 @@ def write_atomic(path: Path | str, content: bytes | bytearray | memoryview | str
     """
     body = content.encode() if isinstance(content, str) else content
     needed = len(body) if not isinstance(body, memoryview) else body.nbytes
-    with _replacing(Path(path), needed, durable=durable) as stream:
+    with replacing(Path(path), needed, durable=durable) as stream:
         stream.write(body)
 
 
@@ -137,7 +137,7 @@ def write_ome_tiff(
     own = uuid.UUID(bytes=hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest())
     size = {} if pixel_um is None else {f"PhysicalSize{axis}": pixel_um for axis in "XY"}
     units = {f"{name}Unit": "µm" for name in size}
-    with _replacing(Path(path), pixels.nbytes) as stream:
+    with replacing(Path(path), pixels.nbytes) as stream:
         tifffile.imwrite(
             stream,
             pixels,
@@ -162,7 +162,7 @@ def write_volume_tiff(path: Path | str, voxels: np.ndarray, *, spacing: Sequence
     own = uuid.UUID(bytes=hashlib.blake2b(np.ascontiguousarray(voxels).data, digest_size=16).digest())
     sizes = {f"PhysicalSize{axis}": float(edge) for axis, edge in zip("ZYX", spacing, strict=True)}
     units = {f"{name}Unit": "µm" for name in sizes}
-    with _replacing(Path(path), voxels.nbytes) as stream:
+    with replacing(Path(path), voxels.nbytes) as stream:
         tifffile.imwrite(
             stream,
             voxels,
@@ -171,6 +171,33 @@ def write_volume_tiff(path: Path | str, voxels: np.ndarray, *, spacing: Sequence
             compression="zlib",
             metadata={"axes": "ZYX", "UUID": str(own), **sizes, **units},
         )
+
+
+@contextmanager
+def scratch_file(folder: Path | str, needed: int) -> Iterator[BinaryIO]:
+    """Give an empty file that is gone when the block ends; one that a killed program leaves is swept like any other.
+
+    Parameters
+    ----------
+    needed : bytes that will be written.
+
+    Raises
+    ------
+    FolderError : not so many bytes are free, or no right to write.
+    """
+    path = Path(folder) / f".scratch.{uuid.uuid4().hex[:8]}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if free_bytes(path.parent) < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        try:
+            with path.open("xb+") as stream:
+                yield stream
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path.parent, error, needed) from error
 
 
 def clean_leftovers(folder: Path | str) -> list[Path]:
@@ -191,8 +218,14 @@ def is_leftover(name: str) -> bool:
 
 
 @contextmanager
-def _replacing(path: Path, needed: int, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Give a stream whose content replaces the file when the block ends well."""
+def replacing(path: Path, needed: int, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Give a stream whose content replaces the file when the block ends well.
+
+    Parameters
+    ----------
+    needed : bytes that will be written, for the message when there is no room.
+    durable : as `write_atomic`.
+    """
     aside = path.with_name(f".{path.name[:_NAME_KEPT]}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

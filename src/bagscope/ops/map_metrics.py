@@ -22,9 +22,10 @@ class Overlap:
 
     def __add__(self, other: Overlap) -> Overlap:
         """Pool images."""
-        return Overlap(*(a + b for a, b in zip(self._all(), other._all(), strict=True)))
+        return Overlap(*(a + b for a, b in zip(self.counts(), other.counts(), strict=True)))
 
-    def _all(self) -> tuple[int, int, int, int]:
+    def counts(self) -> tuple[int, int, int, int]:
+        """Pixels in both, in either, of the truth, of what was found."""
         return self.both, self.either, self.truth, self.found
 
     @property
@@ -46,9 +47,15 @@ def boundary_band(truth: np.ndarray, width: float) -> np.ndarray:
     return np.where(truth, inside, outside) <= width
 
 
-def overlap(truth: np.ndarray, found: np.ndarray, width: float) -> Overlap:
-    """Overlap of two masks (H, W) within a band about the true boundary."""
+def overlap(truth: np.ndarray, found: np.ndarray, width: float, known: np.ndarray | None = None) -> Overlap:
+    """Overlap of two masks (H, W) within a band about the true boundary.
+
+    Parameters
+    ----------
+    known : pixels whose truth is known; the others do not count.
+    """
     near = boundary_band(truth, width)
+    near = near if known is None else near & known
     a, b = truth & near, found & near
     return Overlap(int((a & b).sum()), int((a | b).sum()), int(a.sum()), int(b.sum()))
 

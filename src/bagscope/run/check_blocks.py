@@ -11,6 +11,7 @@ from bagscope.run.check import CheckReport, check
 from bagscope.settings.jobs import BlocksJob, BlocksReadJob
 from bagscope.tables.boxes import counted
 from bagscope.tables.proportions import Proportions, missing_classes, read_proportions, table_warnings
+from bagscope.tables.spelling import some_lines
 from bagscope.tables.table import Screen
 
 NO_TABLE = "blocks need a table of shares: which share of each fine class the blocks of a coarse class hold"
@@ -27,7 +28,7 @@ class BlocksReport:
 
 def check_blocks(screen: Screen | Path | str, job: BlocksJob) -> BlocksReport:
     """Find every problem of a screen of blocks before training."""
-    report = check_scoring(screen, job)
+    report = _images(screen, job)
     if report.screen is None:
         return BlocksReport(report)
     found, file = report.screen, str(report.screen.path or "")
@@ -57,7 +58,30 @@ def check_blocks(screen: Screen | Path | str, job: BlocksJob) -> BlocksReport:
 
 
 def check_scoring(screen: Screen | Path | str, job: BlocksReadJob) -> CheckReport:
-    """Find every problem of images whose maps are to be made."""
+    """Find every problem of images whose maps are to be made, a missing pixel size included."""
+    report = _images(screen, job)
+    if report.screen is None or job.maps.area == "px" or job.images.pixel_um:
+        return report
+    unknown = [at for at in sorted(report.headers) if not report.headers[at].pixel_um]
+    file, rows = str(report.screen.path or ""), report.screen.rows["row"]
+    asked = job.maps.area == "um2"
+    fix = "Give --set images.pixel_um=0.5 (the true size)" + (
+        ", or ask for pixels with --set maps.area=px." if asked else "; areas are in pixels."
+    )
+    if asked:
+        cause = "an area in square micrometres is asked for, and the file does not say how large a pixel is"
+        found = [Problem("list", "no_pixel_size", cause, fix, file, int(rows.iloc[at])) for at in unknown]
+        left = {at: header for at, header in report.headers.items() if at not in unknown}
+        problems = sorted((*report.problems, *found), key=lambda problem: SEVERITIES.index(problem.severity))
+        return replace(report, problems=tuple(problems), headers=left, listed=report.listed | frozenset(unknown))
+    if not unknown:
+        return report
+    lines = some_lines([int(rows.iloc[at]) for at in unknown])
+    cause = f"{len(unknown)} images do not say how large a pixel is ({lines})"
+    return replace(report, problems=(*report.problems, Problem("warn", "no_pixel_size", cause, fix, file)))
+
+
+def _images(screen: Screen | Path | str, job: BlocksReadJob) -> CheckReport:
     return check(screen, table=job.table, images=job.images, purpose="score", io_timeout=job.compute.io_timeout)
 
 

@@ -160,15 +160,16 @@ def _prepared(
             _refuse_resized(own, store.shapes[i])
             return _Field(mark, sign)
         pixels = store.whole(i)
-        _refuse_changed(own, sign)
+        refuse_changed(own, sign)
         return _Field(mark, sign, None, pixels, unlike(card, pixels))
     except ImageReadError as error:
         return _Field(error=error)
     except OSError as error:
-        return _Field(error=_gone(own, error))
+        return _Field(error=gone(own, error))
 
 
-def _gone(field: FieldFiles, error: OSError) -> ImageReadError:
+def gone(field: FieldFiles, error: OSError) -> ImageReadError:
+    """Say that the drive failed."""
     cause = f"it cannot be read ({error.strerror})"
     return ImageReadError(cause, "Check the drive, then use --resume.", code="io", file=field.paths[0])
 
@@ -186,7 +187,7 @@ def _part(judge: Judge, store: PixelStore, i: int, found: _Field, tile: int, fac
     score = TASKS.load(judge.card.task).score_field
     result = score(judge.network, judge.card, read, (h, w), tile, judge.device, factor)
     if pixels is None:
-        _refuse_changed(store.fields[i], found.sign)
+        refuse_changed(store.fields[i], found.sign)
     return FieldPart(result.log_odds.astype(np.float64), result.head.astype(np.float64), found.unlike)
 
 
@@ -207,7 +208,7 @@ def _with_cells(
         return part
     pixels = store.whole(i) if found.pixels is None else found.pixels
     if found.pixels is None:
-        _refuse_changed(store.fields[i], found.sign)
+        refuse_changed(store.fields[i], found.sign)
     kind = TASKS.load(judge.card.task)
     view = kind.FieldView(judge.network, judge.card, pixels, part.log_odds, judge.device, factor)
     return replace(part, cells=cells.write(view, position, parts, pixel_um))
@@ -222,12 +223,12 @@ def _refuse_resized(field: FieldFiles, shape: tuple[int, int, int]) -> None:
         raise ImageReadError(cause, fix, code="changed", file=field.paths[0])
 
 
-def _refuse_changed(field: FieldFiles, sign: str) -> None:
+def refuse_changed(field: FieldFiles, sign: str) -> None:
     """What is kept under a file's signature must come from that very file."""
     try:
         is_same = field_signature(field) == sign
     except OSError as error:
-        raise _gone(field, error) from None
+        raise gone(field, error) from None
     if not is_same:
         cause = "changed while it was read"
         fix = "Let no program write to the images meanwhile."

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from bagscope.errors import ImageReadError
 from bagscope.run.compute import device_of
+from bagscope.run.events import SILENT, Events
 from bagscope.run.model_folder import load_model
-from bagscope.run.tiles import probabilities
+from bagscope.run.score_folder import Scores
+from bagscope.run.tiles import decided, probabilities
 from bagscope.settings.jobs import ReadJob, make_job
+from bagscope.tables.table import Screen
 from bagscope.tasks.card import BlocksCard
 
 
@@ -59,13 +63,26 @@ class BlocksModel:
         """Return the class number of each pixel, (H, W), of probabilities (K, H, W)."""
         return decided(probability, self.card.limits)
 
+    def score(
+        self,
+        screen: Screen | Path | str,
+        out: Path | str,
+        *,
+        config: Path | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        events: Events = SILENT,
+        **choices: Any,
+    ) -> Scores:
+        """Map all images of a screen, and write a score folder; see `Model.score`.
 
-def decided(probability: np.ndarray, limits: tuple[float, ...] | None) -> np.ndarray:
-    """Class number of each pixel, (H, W) uint8: the most probable, or by limits the one farthest above its own."""
-    if limits is None:
-        return probability.argmax(0).astype(np.uint8)
-    odds = probability / np.array(limits, np.float32)[:, None, None]
-    return odds.argmax(0).astype(np.uint8)
+        Each image becomes a map in `maps/` and outlines in `regions/`; the tables say how much of it is of each class.
+        """
+        from bagscope.run.score_blocks import score_blocks
+
+        return score_blocks(
+            self, screen, Path(out), config=config, resume=resume, overwrite=overwrite, events=events, choices=choices
+        )
 
 
 def open_blocks(folder: Path, device: str = "auto") -> BlocksModel:

@@ -59,6 +59,15 @@ class Provenance:
     model: Path | None = None
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Rows that were scored, rows that failed, and megapixels that this run read and scored."""
+
+    scored: int
+    failed: int
+    megapixels: float
+
+
 def scored_fields(screen: Screen, card: Card, judged: JudgedFields) -> pd.DataFrame:
     """Return every row of the screen with its log-odds and logits; NaN where it failed.
 
@@ -132,21 +141,22 @@ def write_levels(
         files |= table_files(getattr(levels, level), level)
     if {"mask_file", "map_file"} & set(levels.images.columns):
         files[NAMES] = csv_bytes(names_table(levels.images, screen.image_columns[0]))
-    same_cells = _told_of_cells(folder) == cells_digest(judged.parts)
-    if same_cells and all(_holds(folder / name, content) for name, content in files.items()):
+    same_cells = told_of_cells(folder) == cells_digest(judged.parts)
+    if same_cells and all(holds(folder / name, content) for name, content in files.items()):
         events.say(f"{folder} is finished already, and nothing has changed")
     else:
         (folder / RUN).unlink(missing_ok=True)
         write_cells(folder, screen, judged.parts, Parts(folder / PARTS), cells)
         for name, content in files.items():
             write_atomic(folder / name, content)
-        write_json(folder / RUN, _provenance(screen, card, judged, how, len(failures)))
+        counts = Counts(len(judged.parts), len(failures), judged.megapixels)
+        write_json(folder / RUN, provenance(screen, card, how, counts, cells_digest(judged.parts)))
     if len(failures):
         events.warn(f"{len(failures)} of {len(screen)} failed, see {folder / FAILURES}")
     return Scores(folder, levels.images, levels.wells, levels.treatments, failures)
 
 
-def _told_of_cells(folder: Path) -> str | None:
+def told_of_cells(folder: Path) -> str | None:
     """Return the fingerprint of the cells that a finished folder holds, None when it is unfinished."""
     if not (folder / RUN).is_file():
         return None
@@ -154,7 +164,8 @@ def _told_of_cells(folder: Path) -> str | None:
     return str(found.get("cells_sha256", "")) if isinstance(found, dict) else None
 
 
-def _holds(path: Path, content: bytes) -> bool:
+def holds(path: Path, content: bytes) -> bool:
+    """Tell whether a file is there with this very content."""
     return path.is_file() and path.read_bytes() == content
 
 
@@ -173,7 +184,13 @@ def read_scores(folder: Path) -> Scores:
     return Scores(folder, images, wells, treatments, read_csv(folder / FAILURES))
 
 
-def _provenance(screen: Screen, card: Card, judged: JudgedFields, how: Provenance, failed: int) -> dict[str, Any]:
+def provenance(screen: Screen, card: Card, how: Provenance, counts: Counts, cells: str) -> dict[str, Any]:
+    """Return what run.json says.
+
+    Parameters
+    ----------
+    cells : stands for the files below the tables' rows, such as the cells of all fields.
+    """
     return {
         "format_version": 1,
         **origin(),
@@ -185,12 +202,12 @@ def _provenance(screen: Screen, card: Card, judged: JudgedFields, how: Provenanc
         },
         "table": str(screen.path or ""),
         "table_sha256": hashlib.sha256(screen.path.read_bytes()).hexdigest() if screen.path else "",
-        "cells_sha256": cells_digest(judged.parts),
+        "cells_sha256": cells,
         "rows": len(screen),
-        "scored": len(judged.parts),
-        "failed": failed,
+        "scored": counts.scored,
+        "failed": counts.failed,
         "seconds": round(how.seconds, 3),
-        "megapixels": round(judged.megapixels, 3),
+        "megapixels": round(counts.megapixels, 3),
         "settings": json.loads(how.job.model_dump_json()),
         "warnings": list(how.warnings),
     }

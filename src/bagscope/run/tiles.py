@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bagscope.tasks.blocks.samples import as_input, own_scaling
+from bagscope.tasks.blocks.samples import LEAST_SD, as_input
 from bagscope.tasks.card import BlocksCard
 
 TILE = 512
@@ -47,14 +47,29 @@ def scaling_of(
     """Mean and sd that an image is standardised by: the card's, or its own, from tiles spread over it."""
     if not card.scaling.each:
         return np.array(card.scaling.mean), np.array(card.scaling.sd)
-    if height * width <= _MEASURED_TILES * TILE**2:
-        return own_scaling(read(0, height, 0, width))
     steps = int(np.sqrt(_MEASURED_TILES))
-    tops = np.linspace(0, max(0, height - TILE), steps).astype(int)
-    lefts = np.linspace(0, max(0, width - TILE), steps).astype(int)
-    moments = [own_scaling(read(y, min(height, y + TILE), x, min(width, x + TILE))) for y in tops for x in lefts]
-    mean = np.mean([m for m, _ in moments], axis=0)
-    return mean, np.sqrt(np.mean([s**2 + (m - mean) ** 2 for m, s in moments], axis=0))
+    tops, lefts = (_starts(edge, steps) for edge in (height, width))
+    # As many pixels as there are, tile by tile: float64 of all at once would take more memory than all else.
+    count, middle, squares = 0, np.zeros(0), np.zeros(0)
+    for y0, y1 in tops:
+        for x0, x1 in lefts:
+            pixels = read(y0, y1, x0, x1)
+            flat = pixels.reshape(len(pixels), -1).astype(np.float64)
+            mean, rest = flat.mean(1), flat.var(1)
+            if not count:
+                count, middle, squares = flat.shape[1], mean, rest * flat.shape[1]
+                continue
+            both, shift = count + flat.shape[1], mean - middle
+            squares = squares + rest * flat.shape[1] + shift**2 * count * flat.shape[1] / both
+            middle, count = middle + shift * flat.shape[1] / both, both
+    return middle, np.maximum(np.sqrt(squares / count), LEAST_SD)
+
+
+def _starts(edge: int, most: int) -> list[tuple[int, int]]:
+    """Cut an edge into tiles, or, where these are more than `most`, so many that are spread over it."""
+    if edge <= most * TILE:
+        return [(at, min(edge, at + TILE)) for at in range(0, edge, TILE)]
+    return [(at, at + TILE) for at in np.linspace(0, edge - TILE, most).astype(int).tolist()]
 
 
 @torch.no_grad()
@@ -94,3 +109,11 @@ def probabilities(network: torch.nn.Module, card: BlocksCard, pixels: np.ndarray
     for place, p in judge_tiles(network, card, read, height, width, device):
         found[:, place.y0 : place.y1, place.x0 : place.x1] = p
     return found
+
+
+def decided(probability: np.ndarray, limits: tuple[float, ...] | None) -> np.ndarray:
+    """Class number of each pixel, (H, W) uint8: the most probable, or by limits the one farthest above its own."""
+    if limits is None:
+        return probability.argmax(0).astype(np.uint8)
+    odds = probability / np.array(limits, np.float32)[:, None, None]
+    return odds.argmax(0).astype(np.uint8)

@@ -94,5 +94,8 @@ class MapsSection(Section):
     )
     tile: Annotated[int, Field(ge=64)] = Field(512, description="edge of a tile in pixels")
     simplify: float = Field(0.5, ge=0, description="how far an outline may be from the pixels' edges, in pixels")
+    area: Literal["auto", "um2", "px"] = Field(
+        "auto", description="unit of areas; auto: square micrometres where the pixel size is known, else pixels"
+    )
     least_area: int = Field(10, ge=0, description="regions of fewer pixels have no outline")
     background: str = Field("", description="fine class without outlines; default: the first")

@@ -21,8 +21,8 @@ from bagscope.tables.csvfile import parse_csv
 
 CSV_ROWS = 100_000
 WHOLE = ("row", "n_fields", "n_wells", "n_cells")
-_REAL = ("concentration", "confidence")
-_CLASS_VALUES = ("mil_probability", "probability", "share", "log_odds", "logit")
+_REAL = ("concentration", "confidence", "unsure", "height_px", "width_px")
+_CLASS_VALUES = ("mil_probability", "probability", "share", "log_odds", "logit", "area_um2", "area_px")
 # Spreadsheets run what begins like this as a formula (OWASP, CSV injection).
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _MARKED = re.compile(r"'+[=+\-@\t\r]")

@@ -16,7 +16,19 @@ from bagscope.tables.wells import NO_WELL
 LOG_ODDS = "log_odds:"
 LOGIT = "logit:"
 _FIRST = ("plate", "well", "site", "row")
-_OF_A_FIELD = ("row", "site", "page", "z", "t", "mask", "mask_file", "map_file", "unlike", "well_written")
+_OF_A_FIELD = (
+    "row",
+    "site",
+    "page",
+    "z",
+    "t",
+    "mask",
+    "mask_file",
+    "map_file",
+    "regions_file",
+    "unlike",
+    "well_written",
+)
 
 
 @dataclass(frozen=True)
@@ -78,8 +90,8 @@ def aggregate(
     def finished(frame: pd.DataFrame, scores: Judged, low_high: tuple[Judged, Judged] | None = None) -> pd.DataFrame:
         return _finish(frame, scores, classes, several, rule, low_high)
 
-    images = finished(_image_keys(keys), judged(log_odds, logits))
-    well_of, wells = _wells(keys)
+    images = finished(image_keys(keys), judged(log_odds, logits))
+    well_of, wells = wells_of(keys)
     means = [
         _mean(values, well_of, scored, len(wells)) for values in (log_odds, logits if several else log_softmax(logits))
     ]
@@ -96,12 +108,13 @@ def _mean(values: np.ndarray, group: np.ndarray, scored: np.ndarray, count: int)
     return np.where(numbers[:, None] > 0, sums / np.maximum(numbers, 1)[:, None], np.nan)
 
 
-def _image_keys(keys: pd.DataFrame) -> pd.DataFrame:
+def image_keys(keys: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a screen with the keys in front."""
     first = [name for name in _FIRST if name in keys]
     return keys[first + [name for name in keys.columns if name not in first]].reset_index(drop=True)
 
 
-def _wells(keys: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
+def wells_of(keys: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     """Return the number of each field's well, and the wells; a column is kept where all fields of the well agree."""
     alone = (keys["well"] == NO_WELL).to_numpy()
     site = np.where(alone, keys["site"].to_numpy(dtype=object), "")

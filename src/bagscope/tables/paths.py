@@ -19,6 +19,8 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,3}")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 # What lives here is no image whatever stat says: /proc/self/environ passes for a regular file.
 _SYSTEM_FOLDERS = ("/dev", "/proc", "/sys")
+# A folder with one of these in it is an image or an array of Zarr.
+_ZARR = (".zarray", ".zattrs", ".zgroup", "zarr.json")
 # Looking for the nearest name is slow in a large folder, and after a few rows nobody reads it.
 _MOST_HINTS = 20
 OUTSIDE_FIX = "Move the file below the table's folder, or lift this with --set table.allow_outside=true."
@@ -118,6 +120,8 @@ class ImageFolder:
 
     def _judge(self, path: Path, real: Path, kind: int) -> Located:
         if stat.S_ISREG(kind):
+            return Located(path, real=str(real))
+        if stat.S_ISDIR(kind) and any((path / name).is_file() for name in _ZARR):
             return Located(path, real=str(real))
         if not stat.S_ISDIR(kind):
             cause = f"{shown(real)} is a device, pipe or socket, not a file"

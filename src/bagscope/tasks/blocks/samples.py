@@ -16,6 +16,8 @@ from bagscope.ops.stains import stained_otherwise
 from bagscope.tables.boxes import Blocks
 
 MOST_TRIES = 100
+# A channel without contrast has an sd of 0.
+LEAST_SD = 1e-6
 # Edge of a crop where there is no block to go by.
 _ALONE = 128
 
@@ -59,7 +61,7 @@ class BlockRows:
 def own_scaling(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and sd of each channel of an image, (C,) each."""
     flat = pixels.reshape(len(pixels), -1).astype(np.float64)
-    return flat.mean(1), np.maximum(flat.std(1), 1e-6)
+    return flat.mean(1), np.maximum(flat.std(1), LEAST_SD)
 
 
 def as_input(pixels: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:

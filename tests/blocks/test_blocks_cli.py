@@ -1,0 +1,78 @@
+"""Does the command line take a screen of blocks to maps, and say what is wrong in words, place and fix?"""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from tissue import TINY, proportions, screen_of
+
+# Settings as a person types them.
+TYPED = {name: list(value) if isinstance(value, tuple) else value for name, value in TINY.items() if "." in name}
+SETS = [word for name, value in TYPED.items() for word in ("--set", f"{name}={value}")]
+
+
+def bagscope(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "bagscope", *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_a_stranger_gets_from_blocks_to_maps(tmp_path):
+    table, shares = screen_of(tmp_path / "s", 3)
+    common = ("--task", "blocks", "--proportions", shares)
+    assert bagscope("check", table, *common).returncode == 0
+    trained = bagscope("train", table, "-o", tmp_path / "m", *common, "--steps", 4, "--threads", 1, *SETS)
+    assert trained.returncode == 0, trained.stderr
+    assert bagscope("check", table, "--model", tmp_path / "m").returncode == 0
+    words = ("score", tmp_path / "m", table, "-o", tmp_path / "o", "--threads", 1, "--json")
+    scored = bagscope(*words, "--set", "images.pixel_um=0.5", "--set", "blocks.truth=truth")
+    assert scored.returncode == 0, scored.stderr
+    lines = scored.stdout.splitlines()
+    assert lines[0].split() == ["image", "ground", "spot", "unsure"]
+    assert lines[1].startswith("i0.tif  ")
+    assert "um2, " in lines[1]
+    told = json.loads(lines[-1])
+    assert sum(told["share"].values()) == pytest.approx(1)
+    files = {path.name for path in (tmp_path / "o").iterdir()}
+    assert {"maps", "regions", "regions.parquet", "regions.geojson", "images.csv", "evaluation.csv", "consistency.csv",
+            "failures.csv", "run.json", "parts"} <= files  # fmt: skip
+    assert "QuPath" in scored.stderr
+    assert bagscope(*words).returncode == 4
+    again = bagscope(*words, "--resume", "--set", "images.pixel_um=0.5", "--set", "blocks.truth=truth")
+    assert again.returncode == 0
+    assert "nothing has changed" in again.stderr
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_a_table_of_shares_is_said_with_place_and_fix(tmp_path):
+    table, shares = screen_of(tmp_path / "s", 2)
+    words = ("check", table, "--task", "blocks", "--proportions", shares)
+    rows = [("little", "ground", 0.9, 0.1, 12), ("little", "spot", 0.4, 0, 12)]
+    proportions(shares, rows)
+    found = bagscope(*words)
+    assert found.returncode == 2
+    text = " ".join((found.stdout + found.stderr).split())
+    assert "p.csv, row 3, column 'sd': coarse class 'little' has an sd of 0 for 'spot'" in text
+    proportions(shares, [rows[0], (*rows[1][:3], 0.1, 12)])
+    text = " ".join(bagscope(*words).stdout.split())
+    assert "the means of coarse class 'little' add up to 1.3" in text
+    proportions(shares, [rows[0], ("little", "spot", 0.1, 0.1, 12)])
+    found = bagscope(*words)
+    assert "blocks of coarse class 'much', of which the table has no row" in " ".join(found.stdout.split())
+    assert found.returncode == 2
+    assert bagscope("check", table, "--task", "blocks").returncode == 2
+
+
+@pytest.mark.slow
+def test_areas_without_a_pixel_size_end_with_three_and_the_fix(tmp_path, model):
+    table, _ = screen_of(tmp_path / "s", 2)
+    lines = pd.read_csv(table)
+    found = bagscope("check", table, "--model", model.folder, "--set", "maps.area=um2")
+    assert found.returncode == 3
+    assert "--set images.pixel_um=0.5" in found.stdout + found.stderr
+    scored = bagscope("score", model.folder, table, "-o", tmp_path / "o", "--set", "maps.area=um2")
+    assert scored.returncode == 3
+    assert len(pd.read_csv(tmp_path / "o" / "failures.csv")) == len(lines) == 2

@@ -1,0 +1,93 @@
+"""Does training on blocks give the same weights whenever it is asked, however it was interrupted, by every method?"""
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from tissue import screen_of, trained
+
+import bagscope
+from bagscope.errors import BagscopeError
+from bagscope.run.events import SILENT
+
+SHORT = {"steps": 4, "training.save_every": 2}
+
+
+def weights(model):
+    return load_file(model.folder / "model.safetensors")
+
+
+def same(one, other):
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_the_same_training_gives_the_same_weights_and_another_seed_others(screen, tmp_path):
+    first, again = (weights(trained(screen, tmp_path / name, **SHORT)) for name in "ab")
+    assert same(first, again)
+    assert not same(first, weights(trained(screen, tmp_path / "c", seed=1, **SHORT)))
+
+
+def test_an_interrupted_training_goes_on_to_equal_weights(screen, tmp_path):
+    class Stop(Exception):
+        pass
+
+    class Stopping(type(SILENT)):
+        def progress(self, what, done, total, *more):
+            if what == "training" and done >= 3:
+                raise Stop
+
+    whole = weights(trained(screen, tmp_path / "a", **SHORT))
+    with pytest.raises(Stop):
+        trained(screen, tmp_path / "b", events=Stopping(), **SHORT)
+    assert (tmp_path / "b" / "resume").is_dir()
+    assert not (tmp_path / "b" / "model.json").exists()
+    assert same(whole, weights(trained(screen, tmp_path / "b", resume=True, **SHORT)))
+    assert not (tmp_path / "b" / "resume").exists()
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{"blocks.method": method} for method in ("llp", "qr", "hard", "soft")]
+    + [{"blocks.grouping": grouping} for grouping in ("intra", "inter", "sampled")]
+    + [{"blocks.distance": distance} for distance in ("kl", "w2")]
+    + [{"blocks.method": "pixels", "blocks.pixels": "truth"}, {"blocks.pixels": "truth"}, {"view.groups": 1}],
+    ids=str,
+)
+def test_every_way_of_learning_changes_the_network(screen, tmp_path, choices):
+    model = trained(screen, tmp_path / "m", **SHORT, **choices)
+    history = (model.folder / "history.csv").read_text().splitlines()
+    assert len(history) > 1
+    assert all(bool(np.isfinite(value).all()) for value in map(np.asarray, weights(model).values()))
+    other = trained(screen, tmp_path / "other", **SHORT)
+    assert not same(weights(model), weights(other))
+
+
+def test_training_learns_what_blocks_tell_of_pixels(model, screen):
+    import tifffile
+
+    # An image whose blocks the model has not seen.
+    found = model.decide(model.predict(tifffile.imread(screen / "i3.tif")[None]))
+    assert (found == tifffile.imread(screen / "t3.tif") - 1).mean() > 0.9
+
+
+def test_a_threshold_of_the_table_is_kept_with_the_model(screen, tmp_path):
+    model = trained(screen, tmp_path / "m", **SHORT, **{"maps.threshold": "table"})
+    low, high = model.card.limits
+    assert low + high == pytest.approx(1)
+    assert bagscope.load(model.folder).card.limits == (low, high)
+
+
+def test_training_again_with_other_settings_into_the_same_folder_is_refused(screen, tmp_path):
+    trained(screen, tmp_path / "m", **SHORT)
+    with pytest.raises(BagscopeError, match="--overwrite"):
+        trained(screen, tmp_path / "m", **SHORT)
+    with pytest.raises(BagscopeError, match="trained on other rows or files, or with other settings"):
+        trained(screen, tmp_path / "m", resume=True, **SHORT, **{"blocks.method": "llp"})
+
+
+def test_a_row_that_cannot_be_read_is_left_out_and_named(tmp_path):
+    screen_of(tmp_path, 3)
+    (tmp_path / "i1.tif").write_bytes(b"II*\0broken")
+    model = trained(tmp_path, tmp_path / "m", **SHORT)
+    told = (model.folder / "failures.csv").read_text()
+    assert "i1.tif" in told
+    assert len(told.splitlines()) == 2
