@@ -18,6 +18,9 @@ from benchmarks.tree import GB, peak_bytes
 
 # Windows of both: MONAI's roi and overlap, and ours, a tile and all that its pixels rest on.
 ROI, OVERLAP = 512, 0.25
+SIDES = ("monai", "ours")
+# Each takes a minute or more, so they take turns only so often.
+_TURNS = 2
 
 
 def tiles(size: Size, scratch: Path) -> list[Row]:
@@ -35,17 +38,19 @@ def tiles(size: Size, scratch: Path) -> list[Row]:
         return []
     edge = size.slide_px
     _make(scratch, edge, size)
-    seconds, peaks = [], []
-    for side in ("monai", "ours"):
-        command = [sys.executable, "-m", "benchmarks.tiles_side", side, str(scratch)]
-        peaks.append(peak_bytes(command))
-        seconds.append(float((scratch / f"{side}.txt").read_text()))
-        print(f"  {side}: {seconds[-1]:.1f} s, {peaks[-1] / GB:.3f} GB", flush=True)
-    theirs, ours = (np.load(scratch / f"{side}.npy") for side in ("monai", "ours"))
+    seconds, peaks = ({side: list[float]() for side in SIDES} for _ in range(2))
+    for _ in range(min(_TURNS, size.rounds)):
+        for side in SIDES:
+            peaks[side].append(peak_bytes([sys.executable, "-m", "benchmarks.tiles_side", side, str(scratch)]))
+            seconds[side].append(float((scratch / f"{side}.txt").read_text()))
+            print(f"  {side}: {seconds[side][-1]:.1f} s, {peaks[side][-1] / GB:.3f} GB", flush=True)
+    theirs, ours = (np.load(scratch / f"{side}.npy") for side in SIDES)
     if np.abs(theirs - ours).max() > 1e-3:
         message = f"probabilities differ by {np.abs(theirs - ours).max():.2g} inside"
         raise RuntimeError(message)
-    return [Row("tiles_over_monai", "", seconds[0] / seconds[1]), Row("tiles_memory", "", peaks[1] / peaks[0])]
+    # The least of each is what another program on the machine has disturbed least.
+    faster = min(seconds["monai"]) / min(seconds["ours"])
+    return [Row("tiles_over_monai", "", faster), Row("tiles_memory", "", max(peaks["ours"]) / max(peaks["monai"]))]
 
 
 def _make(folder: Path, edge: int, size: Size) -> None:

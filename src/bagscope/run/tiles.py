@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from bagscope.nets.folded import folded
 from bagscope.tasks.blocks.samples import LEAST_SD, as_input
 from bagscope.tasks.card import BlocksCard
 
@@ -90,10 +91,11 @@ def judge_tiles(
     """
     mean, sd = scaling_of(card, read, height, width)
     reach, multiple = int(network.reach), int(network.multiple)  # type: ignore[arg-type]
+    judge = folded(network)
     for place in places(height, width, tile, reach, multiple):
         y0, y1, x0, x1 = place.window
         x = torch.from_numpy(as_input(read(y0, y1, x0, x1), mean, sd))[None]
-        logits = network(x.to(device, memory_format=torch.channels_last))
+        logits = judge(x.to(device, memory_format=torch.channels_last))
         inner = logits[:, :, place.y0 - y0 : place.y1 - y0, place.x0 - x0 : place.x1 - x0]
         yield place, torch.softmax(inner.float(), 1)[0].cpu().numpy()
 
