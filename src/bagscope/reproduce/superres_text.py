@@ -38,9 +38,9 @@ on its features until the table explains about .6 and .4 of how the shares of bl
 `supervised`: the same network on all pixel labels of part B. `default`: what `bagscope train --task blocks` does.
 `intra+inter`, `inter`, `intra`: count losses (overlap, 16 effective pixels, one training); `llp`: mean shares alone;
 `qr`: implicit posterior; `soft`, `hard`: every pixel takes its block's mean shares, or its most frequent class. All
-have the same network, augmentation, steps (750) and batch, and the learning rate that `--only tuning` chose: a method
-of each family of losses at {rates}, learned on part B of {rate_set} and judged on part A. `lowres`: blocks of part C
-as the table tells of their coarse class; `oracle_blocks`: by their true share; `otsu`: the best of four thresholds,
+have the same network, augmentation, steps (750), batch and learning rate (0.01); `--only tuning` tries a method of
+each family of losses at {rates}, learned on part B of {rate_set} and judged on part A. `lowres`: blocks of part C as
+the table tells of their coarse class; `oracle_blocks`: by their true share; `otsu`: the best of four thresholds,
 picked on the judged pictures, which no user could do (`best_narrow`: best in the narrow band); `everything`: all
 pixels.
 
