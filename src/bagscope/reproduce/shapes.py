@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ SEEDS = {"default": 1, "dense": 1}
 SIMULATED_SEEDS = 3
 # Settings whose figures come from one run of a set, by what it calls them.
 OF_ONE_RUN = {"default": "default", "sparse": "network", "morphometry": "measures", "six": "six"}
-# Whole grids take many times as long: a coarser grid, fewer shapes at once and fewer steps, and still more time.
-DENSE = {"network.name": "dense", "network.cells": 24, "training.batch": 8, "training.steps": 240}
+# The finest grid on which a step takes no longer than the sparse network's.
+DENSE = {"network.name": "dense", "network.cells": 24}
 # Of the dense network's runs these are made without being asked for.
 DENSE_SETS = ("adrenal28",)
 QUICK_VOLUMES, QUICK_STEPS = 24, 4
@@ -119,7 +120,8 @@ def _measured(
         scores, card, judge, away = _cross_validated(rows, shapes, run, order, seed)
         seconds = time.monotonic() - began
         told = by_method(comparison(scores, card.outputs))
-        change = rotation_change(judge, card, away, seed, few=order.quick)
+        drawn = partial(data.redrawn, of) if of.startswith("simulated") else None
+        change = rotation_change(judge, card, away, seed, drawn, few=order.quick)
     judged = rows.table["split"].to_numpy() == TEST
     with_test = order.test_data is not None and judged.any() and shapes.cross_validated
     tested = _tested(rows, run, order, seed) if with_test else {}

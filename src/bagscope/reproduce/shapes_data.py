@@ -121,15 +121,34 @@ def _nuclei(source: Path) -> Iterator[tuple[np.ndarray, tuple[float, float, floa
 
 
 def _simulated(*, blur: bool, few: int | None) -> Iterator[tuple[np.ndarray, tuple[float, float, float], dict]]:
-    names = list(CLASSES)
     total = SIMULATED + SIMULATED_TEST if few is None else few
     for number in range(total):
-        label = names[number % 2]
-        mask = draw_nucleus(np.random.default_rng([_DRAW, number]), label)
-        if blur:
-            mask = blurred(np.random.default_rng([_BLUR, number]), mask)
+        mask = _nucleus(number, blur=blur)
         split = "train" if number < (SIMULATED if few is None else 2 * few // 3) else "test"
-        yield mask.astype(np.uint8), (1.0, 1.0, 1.0), {"label": label, "split": split}
+        yield mask.astype(np.uint8), (1.0, 1.0, 1.0), {"label": _label(number), "split": split}
+
+
+def _label(number: int) -> str:
+    return list(CLASSES)[number % 2]
+
+
+def _nucleus(number: int, *, blur: bool, turn: np.ndarray | None = None) -> np.ndarray:
+    mask = draw_nucleus(np.random.default_rng([_DRAW, number]), _label(number), turn)
+    return blurred(np.random.default_rng([_BLUR, number]), mask) if blur else mask
+
+
+def redrawn(name: str, row: int, turn: np.ndarray) -> np.ndarray:
+    """Draw a nucleus of a simulated set again, its surface turned before it is drawn into voxels (and blurred).
+
+    Parameters
+    ----------
+    row : of the set's table, as messages count them: the first is 2. turn : (3, 3) rotation.
+
+    Returns
+    -------
+    (Z, Y, X) bool
+    """
+    return _nucleus(row - 2, blur=name == "simulated_blurred", turn=turn)
 
 
 def known_sets() -> list[str]:

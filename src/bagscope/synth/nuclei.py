@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
-from scipy.special import sph_harm_y
+from scipy.special import sph_legendre_p_all
 
 from bagscope.errors import SettingsError
 
@@ -48,8 +48,12 @@ CLASSES = {"broad": Dents(3, 0.34, 0.45, 0.3, 0.08, 0.10), "narrow": Dents(9, 0.
 DEPTH_JITTER, WIDTH_JITTER = 0.12, 0.15
 
 
-def draw_nucleus(rng: np.random.Generator, label: str) -> NDArray[np.bool_]:
+def draw_nucleus(rng: np.random.Generator, label: str, turn: Floats | None = None) -> NDArray[np.bool_]:
     """Draw one nucleus, (44, 44, 44); all have one volume before holes and gaps.
+
+    Parameters
+    ----------
+    turn : (3, 3) rotation of its surface, holes and gaps about its middle: the same nucleus in another pose.
 
     Raises
     ------
@@ -62,6 +66,7 @@ def draw_nucleus(rng: np.random.Generator, label: str) -> NDArray[np.bool_]:
     surface = _Surface.draw(rng, kind)
     radius = RADIUS / surface.mean_radius()
     axes = np.stack(np.meshgrid(*[np.arange(SIDE) - (SIDE - 1) / 2] * 3, indexing="ij"), -1) - rng.uniform(-0.5, 0.5, 3)
+    axes = axes if turn is None else axes @ turn  # where each voxel lies in the nucleus' own frame
     away = np.linalg.norm(axes, axis=-1)
     near = away < SIDE / 2
     mask = np.zeros((SIDE,) * 3, bool)
@@ -110,15 +115,17 @@ class _Surface:
         """Radius in directions (N, 3) of length 1."""
         polar = np.arccos(np.clip(directions[:, 0], -1, 1))
         azimuth = np.arctan2(directions[:, 1], directions[:, 2])
+        legendre = sph_legendre_p_all(DEGREES[-1], DEGREES[-1], polar)[0]
         log = np.zeros(len(directions))
-        for degree in DEGREES:
-            for order in range(degree + 1):
-                harmonic = sph_harm_y(degree, order, polar, azimuth)
-                if order == 0:
-                    log += self.coefficients[degree, 0] * harmonic.real
-                else:
-                    own, other = self.coefficients[degree, order], self.coefficients[degree, -order]
-                    log += np.sqrt(2) * (own * harmonic.real + other * harmonic.imag)
+        for order in range(DEGREES[-1] + 1):
+            own, other = np.zeros((2, len(directions)))
+            for degree in range(max(order, DEGREES[0]), DEGREES[-1] + 1):
+                own += self.coefficients[degree, order] * legendre[degree, order]
+                other += self.coefficients[degree, -order] * legendre[degree, order]
+            if order == 0:
+                log += own
+            else:
+                log += np.sqrt(2) * (own * np.cos(order * azimuth) + other * np.sin(order * azimuth))
         angle = np.arccos(np.clip(directions @ self.middles.T, -1, 1))
         dents = 1 - self.depths * np.exp(-0.5 * (angle / self.widths) ** 2)
         return np.exp(log) * dents.prod(1)
