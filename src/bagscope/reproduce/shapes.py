@@ -32,8 +32,7 @@ SEEDS = {"default": 1, "dense": 1}
 SIMULATED_SEEDS = 3
 # Settings whose figures come from one run of a set, by what it calls them.
 OF_ONE_RUN = {"default": "default", "sparse": "network", "morphometry": "measures", "six": "six"}
-# The finest grid on which a step takes no longer than the sparse network's.
-DENSE = {"network.name": "dense", "network.cells": 24}
+DENSE = {"network.name": "dense"}
 # Of the dense network's runs these are made without being asked for.
 DENSE_SETS = ("adrenal28",)
 QUICK_VOLUMES, QUICK_STEPS = 24, 4

@@ -33,11 +33,11 @@ against those with 17 and more, folds by embryo; `nuclei_unit_volume`: every nuc
 dents, holes and parts; `simulated_blurred`: blurred most along z, and with a noisy edge.
 
 `default`: what `bagscope train --task volumes` makes. `sparse`: its network alone. `dense`: the same blocks on whole
-grids, the first layer halving them; same volumes, features, augmentation, views, steps and batches, on the finest grid
-that takes no longer than the sparse network. `morphometry`: logistic regression on all measures; `boosting`: gradient
-boosting on them; `six`: logistic regression on volume, area, mean curvature, shape index, curvedness, fractal
-dimension. All are trained and judged on the same folds. `train_seconds`: all folds of a set. `default_above` (and
-`above_six`, of the network): difference of two areas, and its interval over the same draws.
+grids, which its first layer halves; same grid, features, augmentation, views, steps and batches. `morphometry`:
+logistic regression on all measures; `boosting`: gradient boosting on them; `six`: logistic regression on volume, area,
+mean curvature, shape index, curvedness, fractal dimension. All are trained and judged on the same folds.
+`train_seconds`: all folds of a set. `default_above` (and `above_six`, of the network): difference of two areas, and
+its interval over the same draws.
 
 `rotation_change`: mean change of the probability of 20 held-out shapes over 20 rotations, with the averaging over
 views that gave the AUC; `_worst`: the largest single change. The points that fill a shape are turned about its middle

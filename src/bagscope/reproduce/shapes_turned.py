@@ -94,7 +94,7 @@ def _drawn(rng: np.random.Generator, card: Any, count: int) -> np.ndarray:
 def _described(voxels: np.ndarray, spacing: tuple[float, float, float], card: Any) -> Solid:
     box = ndimage.find_objects(voxels.astype(np.uint8))[0]
     cut = Cut(1, box, voxels[box], at_border=False, touching=0.0)
-    return solid_of(cut, spacing, unit=card.volumes["size"] == "unit")
+    return solid_of(cut, spacing, card)
 
 
 def refilled(mask: np.ndarray, spacing: Sequence[float], matrix: np.ndarray) -> np.ndarray:

@@ -26,6 +26,8 @@ DEGREES = range(2, 9)
 ROUGHNESS, ROUGHNESS_JITTER, DECAY = 0.13, 0.3, 1.6
 HOLE_RADIUS, GAP = (1.6, 2.4), (2.0, 3.0)
 _QUADRATURE = 2000
+# Between two of these directions the surface rises by no more than this factor: it has no finer degrees.
+_ROOM = 1.15
 _MOST_TRIES = 10_000
 
 
@@ -64,11 +66,12 @@ def draw_nucleus(rng: np.random.Generator, label: str, turn: Floats | None = Non
         raise SettingsError(cause, f"Known: {', '.join(CLASSES)}.", code="unknown_class")
     kind = CLASSES[label]
     surface = _Surface.draw(rng, kind)
-    radius = RADIUS / surface.mean_radius()
+    sampled = surface.sampled_radii()
+    radius = RADIUS / float(np.mean(sampled**3) ** (1 / 3))
     axes = np.stack(np.meshgrid(*[np.arange(SIDE) - (SIDE - 1) / 2] * 3, indexing="ij"), -1) - rng.uniform(-0.5, 0.5, 3)
     axes = axes if turn is None else axes @ turn  # where each voxel lies in the nucleus' own frame
     away = np.linalg.norm(axes, axis=-1)
-    near = away < SIDE / 2
+    near = away < min(SIDE / 2, _ROOM * radius * sampled.max())
     mask = np.zeros((SIDE,) * 3, bool)
     mask[near] = away[near] <= radius * surface.radius(axes[near] / np.maximum(away[near], 1e-9)[:, None])
     if rng.random() < kind.hole:
@@ -130,13 +133,13 @@ class _Surface:
         dents = 1 - self.depths * np.exp(-0.5 * (angle / self.widths) ** 2)
         return np.exp(log) * dents.prod(1)
 
-    def mean_radius(self) -> float:
-        """Radius of a ball of the same volume."""
+    def sampled_radii(self) -> Floats:
+        """Radius in evenly spread directions, (2000,)."""
         at = np.arange(_QUADRATURE) + 0.5
         height, turn = 1 - 2 * at / _QUADRATURE, np.pi * (1 + np.sqrt(5)) * at
         flat = np.sqrt(1 - height**2)
         directions = np.stack([height, flat * np.sin(turn), flat * np.cos(turn)], 1)
-        return float(np.mean(self.radius(directions) ** 3) ** (1 / 3))
+        return self.radius(directions)
 
 
 def _apart(rng: np.random.Generator, count: int, nearest: float) -> Floats:
