@@ -29,7 +29,7 @@ from bagscope.tables.splits import TEST, TRAIN, folds, groups_of
 SETS = "sets"
 FOLDS = 5
 SEEDS = {"default": 1, "dense": 1}
-SIMULATED_SEEDS = 3
+SIMULATED_SEEDS = 2
 # Settings whose figures come from one run of a set, by what it calls them.
 OF_ONE_RUN = {"default": "default", "sparse": "network", "morphometry": "measures", "six": "six"}
 DENSE = {"network.name": "dense"}
@@ -38,14 +38,14 @@ DENSE_SETS = ("adrenal28",)
 QUICK_VOLUMES, QUICK_STEPS = 24, 4
 # Two cores; only told, never relied on.
 _MINUTES = {
-    "adrenal28": 5,
-    "adrenal64": 6,
-    "nuclei": 7,
-    "nuclei_unit_volume": 7,
-    "simulated": 5,
-    "simulated_blurred": 5,
+    "adrenal28": 4,
+    "adrenal64": 7,
+    "nuclei": 5,
+    "nuclei_unit_volume": 5,
+    "simulated": 14,
+    "simulated_blurred": 8,
 }
-_DENSE_MINUTES = 5
+_DENSE_MINUTES = 3
 
 
 def reproduce(order: Order, events: Events) -> Path:

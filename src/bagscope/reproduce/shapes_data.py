@@ -71,7 +71,7 @@ CHOICES: Mapping[str, Mapping[str, Any]] = {
     "nuclei": {"volumes.content": "labels", "training.steps": 300},
     "nuclei_unit_volume": {"volumes.content": "labels", "volumes.size": "unit", "training.steps": 300},
     "simulated": {"training.steps": 2000},
-    "simulated_blurred": {"training.steps": 2000},
+    "simulated_blurred": {"training.steps": 800},
 }
 
 
