@@ -78,8 +78,10 @@ def _settings(order: Order) -> list[str]:
     known = [f"{kind}/{of}" for of in sets for kind in (*OF_ONE_RUN, "boosting")]
     known += [f"dense/{of}" for of in (sets if order.only else DENSE_SETS)]
     if order.quick:
-        known.append("dense/simulated")
-        return [name.replace("default/", "quick/") for name in known if name.endswith("/simulated")]
+        # Where there is something to be judged at the end, the smoke run comes by it, too.
+        of = "simulated" if order.test_data is None else "adrenal28"
+        known = list(dict.fromkeys([*known, f"dense/{of}"]))
+        return [name.replace("default/", "quick/") for name in known if name.endswith(f"/{of}")]
     return known
 
 
