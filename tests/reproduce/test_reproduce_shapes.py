@@ -2,6 +2,7 @@
 
 import csv
 
+import numpy as np
 import pytest
 
 from bagscope.reproduce import run_experiment
@@ -19,8 +20,8 @@ class Told(Silent):
         self.said.append(text)
 
 
-def quick(out, events):
-    asked = {"data": None, "seeds": None, "only": None, "quick": True, "test_data": None}
+def quick(out, events, data=None):
+    asked = {"data": data, "seeds": None, "only": None, "quick": True, "test_data": data}
     return run_experiment("shapes", out=out, device="cpu", threads=1, events=events, **asked)
 
 
@@ -39,6 +40,29 @@ def test_a_smoke_run_measures_every_method_and_is_not_done_twice(tmp_path):
     again = Told()
     quick(tmp_path / "shapes", again)
     assert "0 still to do" in again.said[0]
+
+
+@pytest.mark.slow
+def test_test_data_are_judged_by_every_method_beside_the_cross_validation(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part in ("train", "val"):
+        labels = np.arange(30)[:, None] % 2
+        radii = [rng.uniform(3, 4, 3) if one else rng.uniform((1.5, 4, 4), (2, 6, 6)) for one in labels.ravel()]
+        axes = np.stack(np.meshgrid(*[np.arange(28) - 13.5] * 3, indexing="ij"), -1)
+        arrays[f"{part}_images"] = np.stack([((axes / each) ** 2).sum(-1) <= 1 for each in radii]).astype(np.uint8)
+        arrays[f"{part}_labels"] = labels
+    (tmp_path / "data" / "adrenal3d").mkdir(parents=True)
+    np.savez(tmp_path / "data" / "adrenal3d" / "adrenalmnist3d_trainval.npz", **arrays)
+    out = quick(tmp_path / "shapes", Told(), tmp_path / "data")
+    with (out / "results.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    found = {(row["setting"], row["measure"]): float(row["value"]) for row in rows}
+    kinds = ("quick", "sparse", "morphometry", "boosting", "six", "dense")
+    assert {setting for setting, measure in found if measure == "auc_test"} == {f"{kind}/adrenal28" for kind in kinds}
+    # Flat and round: their measures tell them apart, in rows that no training saw.
+    assert found["morphometry/adrenal28", "auc_test"] == found["morphometry/adrenal28", "auc_cv"] == 1
+    assert found["quick/adrenal28", "bags"] == 24
 
 
 def test_the_table_has_a_row_per_set_and_a_column_per_method():

@@ -64,6 +64,13 @@ def test_a_turned_solid_has_no_holes():
         )  # fmt: skip
 
 
+def test_cells_are_as_many_as_asked_for_but_no_finer_than_voxels():
+    shape = ball(6)
+    assert lattice_of([shape], 6).cell == pytest.approx(shape.reach / 3)
+    assert lattice_of([shape], 64).cell == 1
+    assert lattice_of([ball(6, (3.0, 0.5, 0.5))], 64).cell == 0.5
+
+
 def test_unit_volume_takes_the_size_away():
     small, large = ball(5, unit=True), ball(10, unit=True)
     assert small.reach == pytest.approx(large.reach, rel=0.08)

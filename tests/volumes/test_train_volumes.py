@@ -10,6 +10,9 @@ from solids_drawn import QUICK, ellipsoid, screen_of, write_stack
 import bagscope as bs
 from bagscope.errors import ModelError, TableError
 from bagscope.run.shape_compare import area, comparison
+from bagscope.run.shape_scores import judged_solids
+from bagscope.settings.shape_sections import VolumesSection
+from bagscope.tasks.volumes.solids import solids_of
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,21 @@ def test_importance_lies_on_the_shape(scores, model):
     box = tuple(slice(int(told.shapes[f"{a}0"].iloc[0]), int(told.shapes[f"{a}1"].iloc[0])) for a in "zyx")
     assert map_.max() == 1
     assert (map_[~mask[box]] == 0).all()
+
+
+def test_a_solid_that_comes_turned_is_judged_as_the_turned_solid(model):
+    mask = ellipsoid((4, 7, 5), (20, 20, 20))
+    mask[:, 10:, :8] = False  # no turn but the right one gives it back
+    quarter = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])
+    section = VolumesSection(content="mask")
+    (own,), _ = solids_of(mask, (1, 1, 1), section)
+    (turned,), _ = solids_of(np.rot90(mask, 1, (0, 2)), (1, 1, 1), section)
+    by_matrix, by_voxels, given = (
+        judged_solids(model.judge, model.card, [solid], model.device, turn)[0]["network:round"].iloc[0]
+        for solid, turn in ((own, quarter), (turned, None), (own, None))
+    )
+    assert by_matrix == pytest.approx(by_voxels, abs=1e-5)
+    assert abs(given - by_voxels) > 1e-4
 
 
 def test_methods_are_compared_on_bags_that_none_had_seen(model):

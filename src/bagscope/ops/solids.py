@@ -1,4 +1,4 @@
-"""How deep and how thick a solid is at each of its voxels."""
+"""Solids out of voxels: without their stairs, and how deep and how thick they are at each voxel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,29 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
+
+
+def smoothed(mask: np.ndarray, sigma: float) -> np.ndarray:
+    """Take the stairs of voxels off a solid's surface, keeping its volume.
+
+    The voxels where a Gauss filter finds most, as many of them as the solid has; where several find the same, all of
+    them. Structures thinner than about `sigma` are lost.
+
+    Parameters
+    ----------
+    mask : (Z, Y, X) bool with at least one voxel; beyond it is outside.
+    sigma : standard deviation of the filter, in voxels of each axis; 0 = as it is.
+
+    Returns
+    -------
+    (Z + 2 n, Y + 2 n, X + 2 n) bool, n = ceil(3 sigma): the mask with room on every side.
+    """
+    if not sigma:
+        return mask
+    room = int(np.ceil(3 * sigma))
+    soft = ndimage.gaussian_filter(np.pad(mask, room).astype(np.float32), sigma, truncate=3.0)
+    filled = int(mask.sum())
+    return soft >= np.partition(soft, soft.size - filled, axis=None)[soft.size - filled]
 
 
 def depth(mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> np.ndarray:

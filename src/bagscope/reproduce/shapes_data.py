@@ -53,7 +53,7 @@ def shape_set(name: str, order: Order, folder: Path, few: int | None) -> ShapeSe
     make: Callable[[], Iterator[tuple[np.ndarray, tuple[float, float, float], dict[str, str]]]]
     if name.startswith("adrenal"):
         source, kind = order.folder(order.data, SOURCES["adrenal3d"], "adrenal3d"), name.removeprefix("adrenal")
-        make = lambda: _adrenal(source, kind, order)  # noqa: E731
+        make = lambda: _adrenal(source, kind, order, few)  # noqa: E731
     elif name.startswith("nuclei"):
         source = order.folder(order.data, SOURCES["nuclei3d"], "nuclei3d")
         make = lambda: _nuclei(source)  # noqa: E731
@@ -61,7 +61,7 @@ def shape_set(name: str, order: Order, folder: Path, few: int | None) -> ShapeSe
         make = lambda: _simulated(blur=name == "simulated_blurred", few=few)  # noqa: E731
     base = "nuclei" if name == "nuclei_unit_volume" else name
     base += "_judged" if name.startswith("adrenal") and order.test_data is not None else ""
-    table = _written(folder / (base + (f"_{few}" if few else "")), make, few)
+    table = _written(folder / (base + (f"_{few}" if few else "")), make)
     return ShapeSet(read_screen(table, well_free_text=True), CHOICES[name], not name.startswith("simulated"))
 
 
@@ -71,11 +71,11 @@ CHOICES: Mapping[str, Mapping[str, Any]] = {
     "nuclei": {"volumes.content": "labels", "training.steps": 300},
     "nuclei_unit_volume": {"volumes.content": "labels", "volumes.size": "unit", "training.steps": 300},
     "simulated": {"training.steps": 2000},
-    "simulated_blurred": {"training.steps": 2000},
+    "simulated_blurred": {"training.steps": 800},
 }
 
 
-def _written(folder: Path, make: Callable[[], Iterator[Any]], few: int | None) -> Path:
+def _written(folder: Path, make: Callable[[], Iterator[Any]]) -> Path:
     """Write volumes as .npz files and their screen; the table last, so that a folder with one is whole."""
     table = folder / "screen.csv"
     if table.is_file():
@@ -83,8 +83,6 @@ def _written(folder: Path, make: Callable[[], Iterator[Any]], few: int | None) -
     folder.mkdir(parents=True, exist_ok=True)
     columns: dict[str, list[str]] = {name: [] for name in ("image", "well", "label", "group", "split")}
     for number, (voxels, spacing, told) in enumerate(make()):
-        if few is not None and number >= few:
-            break
         name = f"{number:05d}.npz"
         with (folder / name).open("wb") as stream:
             np.savez_compressed(stream, volume=voxels, spacing=np.array(spacing))
@@ -95,16 +93,18 @@ def _written(folder: Path, make: Callable[[], Iterator[Any]], few: int | None) -
     return table
 
 
-def _adrenal(source: Path, kind: str, order: Order) -> Iterator[tuple[np.ndarray, tuple[float, float, float], dict]]:
-    """Training part; with test data, its validation part as the rows to be judged."""
+def _adrenal(
+    source: Path, kind: str, order: Order, few: int | None
+) -> Iterator[tuple[np.ndarray, tuple[float, float, float], dict]]:
+    """Training part; with test data, its validation part as the rows to be judged; the first `few` of each."""
     name = "adrenalmnist3d" + ("_64" if kind == "64" else "") + "_trainval.npz"
     with np.load(source / name, allow_pickle=False) as arrays:
-        for voxels, label in zip(arrays["train_images"], arrays["train_labels"].ravel(), strict=True):
+        for voxels, label in zip(arrays["train_images"][:few], arrays["train_labels"].ravel()[:few], strict=True):
             yield voxels, (1.0, 1.0, 1.0), {"label": ("normal", "hyperplasia")[int(label)], "split": "train"}
     if order.test_data is not None:
         judged = order.folder(order.test_data, SOURCES["adrenal3d"], "adrenal3d")
         with np.load(judged / name, allow_pickle=False) as arrays:
-            for voxels, label in zip(arrays["val_images"], arrays["val_labels"].ravel(), strict=True):
+            for voxels, label in zip(arrays["val_images"][:few], arrays["val_labels"].ravel()[:few], strict=True):
                 yield voxels, (1.0, 1.0, 1.0), {"label": ("normal", "hyperplasia")[int(label)], "split": "test"}
 
 
@@ -121,15 +121,34 @@ def _nuclei(source: Path) -> Iterator[tuple[np.ndarray, tuple[float, float, floa
 
 
 def _simulated(*, blur: bool, few: int | None) -> Iterator[tuple[np.ndarray, tuple[float, float, float], dict]]:
-    names = list(CLASSES)
     total = SIMULATED + SIMULATED_TEST if few is None else few
     for number in range(total):
-        label = names[number % 2]
-        mask = draw_nucleus(np.random.default_rng([_DRAW, number]), label)
-        if blur:
-            mask = blurred(np.random.default_rng([_BLUR, number]), mask)
+        mask = _nucleus(number, blur=blur)
         split = "train" if number < (SIMULATED if few is None else 2 * few // 3) else "test"
-        yield mask.astype(np.uint8), (1.0, 1.0, 1.0), {"label": label, "split": split}
+        yield mask.astype(np.uint8), (1.0, 1.0, 1.0), {"label": _label(number), "split": split}
+
+
+def _label(number: int) -> str:
+    return list(CLASSES)[number % 2]
+
+
+def _nucleus(number: int, *, blur: bool, turn: np.ndarray | None = None) -> np.ndarray:
+    mask = draw_nucleus(np.random.default_rng([_DRAW, number]), _label(number), turn)
+    return blurred(np.random.default_rng([_BLUR, number]), mask) if blur else mask
+
+
+def redrawn(name: str, row: int, turn: np.ndarray) -> np.ndarray:
+    """Draw a nucleus of a simulated set again, its surface turned before it is drawn into voxels (and blurred).
+
+    Parameters
+    ----------
+    row : of the set's table, as messages count them: the first is 2. turn : (3, 3) rotation.
+
+    Returns
+    -------
+    (Z, Y, X) bool
+    """
+    return _nucleus(row - 2, blur=name == "simulated_blurred", turn=turn)
 
 
 def known_sets() -> list[str]:

@@ -32,14 +32,19 @@ against those with 17 and more, folds by embryo; `nuclei_unit_volume`: every nuc
 `simulated`: 1,400 nuclei to learn from, 300 to be judged; populations of one volume, with few broad or many narrow
 dents, holes and parts; `simulated_blurred`: blurred most along z, and with a noisy edge.
 
-`default`: what `bagscope train --task volumes` makes. `sparse`: its network alone. `dense`: the same layers on whole
-grids, same augmentation and views, on a coarser grid, with fewer and smaller steps, which takes longer all the same.
-`morphometry`: logistic regression on all measures; `boosting`: gradient boosting on them; `six`: logistic regression
-on volume, area, mean curvature, shape index, curvedness, fractal dimension. All are trained and judged on the same
-folds. `rotation_change`: mean change of the probability of 20 held- out shapes over 20 rotations of their voxels, of
-the range the model was trained with (`_full`: over all rotations), with the averaging over views that gave the AUC;
-`_worst`: the largest single change. `train_seconds`: all folds of a set. `default_above` (and `above_six`, of the
-network): difference of two areas, and its interval over the same draws.
+`default`: what `bagscope train --task volumes` makes. `sparse`: its network alone. `dense`: the same blocks on whole
+grids, which its first layer halves; same grid, features, augmentation, views, steps and batches. `morphometry`:
+logistic regression on all measures; `boosting`: gradient boosting on them; `six`: logistic regression on volume, area,
+mean curvature, shape index, curvedness, fractal dimension. All are trained and judged on the same folds.
+`train_seconds`: all folds of a set. `default_above` (and `above_six`, of the network): difference of two areas, and
+its interval over the same draws.
+
+`rotation_change`: mean change of the probability of 20 held-out shapes over 20 rotations, with the averaging over
+views that gave the AUC; `_worst`: the largest single change. The points that fill a shape are turned about its middle
+and fill the grid anew; its measures, and what is told of its points, are those of the solid and stay. Rotations are of
+the range that the model was trained with (`_full`: over all rotations). Two harder tests describe and measure
+everything anew, after 5 rotations: `_refilled` turns the mask's voxels by linear interpolation, which also smooths its
+surface; `_redrawn` turns the true surface of a simulated nucleus, and draws it into voxels again.
 
 Made by `bagscope reproduce shapes{options}` with bagscope {version}.
 Data: {sources}."""

@@ -1,7 +1,8 @@
-"""How much a judge's word changes when the volume that it is given is turned."""
+"""How much a judge's word changes when the shape that it is given is turned."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,40 +15,72 @@ from bagscope.run.shape_scores import judged_solids
 from bagscope.run.train_volumes import LabelledShapes
 
 SHAPES, ROTATIONS, QUICK = 20, 20, 2
+# Rotations after which everything is described anew: each costs as much as reading the shapes.
+DESCRIBED_ANEW = 5
 _STREAM = 43
+
+# Draws row `number` of a simulated set again, its true surface turned by a rotation (3, 3): (Z, Y, X) bool.
+Redrawn = Callable[[int, np.ndarray], np.ndarray]
 
 
 def rotation_change(
-    judge: Any, card: Any, away: LabelledShapes, seed: int, *, few: bool
+    judge: Any, card: Any, away: LabelledShapes, seed: int, redrawn: Redrawn | None = None, *, few: bool
 ) -> dict[str, dict[str, float]]:
-    """Mean and largest change of a shape's probability over rotations of its voxels, by method.
+    """Mean and largest (`_worst`) change of a shape's probability over rotations, by method and by how it was turned.
 
-    The volume itself is turned, its voxels are filled anew, and everything is measured again: what is compared is what
-    a user would get for the same nucleus in another pose. Rotations are of the range that the model was trained with;
-    where that is small, full rotations stand beside it (`_full`).
+    `""`: the points that fill the shape are turned about its middle, in micrometres, and fill the network's grid anew;
+    its measures and what is told of its points do not change. Rotations are of the range that the model was trained
+    with; where that is small, full rotations stand beside it (`_full`).
+    `_refilled`: the voxels of the mask are turned by linear interpolation, and everything is described anew.
+    `_redrawn`: the true surface is turned, drawn into voxels, and everything is described anew.
 
     Parameters
     ----------
-    away : rows that the judge did not see; the first shapes of each class are turned.
+    away : rows that the judge did not see; the first shape of every fourth one is turned.
+    redrawn : for shapes whose surface is known.
     """
-    count, turns = (QUICK, QUICK) if few else (SHAPES, ROTATIONS)
-    solids = [row.solids[0] for row in away.found][: 4 * count : 4][:count] or [away.found[0].solids[0]]
+    count, turns, anew = (QUICK, QUICK, QUICK) if few else (SHAPES, ROTATIONS, DESCRIBED_ANEW)
+    rows = list(range(len(away)))[: 4 * count : 4]
+    solids = [away.found[row].solids[0] for row in rows]
+    spacings = [away.spacings[row] for row in rows]
     rng = np.random.default_rng([_STREAM, seed])
-    kinds = {"": _drawn(rng, card, turns)}
+    matrices = _drawn(rng, card, turns)
+    told = {"": [_told(judge, card, solids, matrix) for matrix in matrices]}
     if card.turns["range"] == "small":
-        kinds["_full"] = uniform_rotations(rng, turns)
-    changes: dict[str, dict[str, float]] = {"default": {}, "network": {}}
-    for word, rotations in kinds.items():
-        each: dict[str, list[np.ndarray]] = {"default": [], "network": []}
-        for solid in solids:
-            turned = [solid, *(_turned(solid, matrix, card) for matrix in rotations)]
-            table, _ = judged_solids(judge, card, turned, next(judge.parameters()).device)
-            for method, column in (("default", "probability"), ("network", "network")):
-                p = table[f"{column}:{card.outputs[-1]}"].to_numpy(float)
-                each[method].append(np.abs(p[1:] - p[0]))
-        for method, found in each.items():
-            changes[method] |= {word: float(np.mean(found)), f"{word}_worst": float(np.max(found))}
-    return changes
+        told["_full"] = [_told(judge, card, solids, matrix) for matrix in uniform_rotations(rng, turns)]
+    masks = [solid.cut.mask for solid in solids]
+    told["_refilled"] = [
+        _told(judge, card, [_described(refilled(mask, edges, matrix), edges, card)
+                            for mask, edges in zip(masks, spacings, strict=True)])
+        for matrix in matrices[:anew]
+    ]  # fmt: skip
+    if redrawn is not None:
+        numbers = [int(away.table["row"].iloc[row]) for row in rows]
+        told["_redrawn"] = [
+            _told(judge, card, [_described(redrawn(number, matrix), edges, card)
+                                for number, edges in zip(numbers, spacings, strict=True)])
+            for matrix in matrices[:anew]
+        ]  # fmt: skip
+    given = _told(judge, card, solids)
+    return {method: _changes(given[method], {word: [one[method] for one in each] for word, each in told.items()})
+            for method in given}  # fmt: skip
+
+
+def _changes(given: np.ndarray, turned: dict[str, list[np.ndarray]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for word, each in turned.items():
+        change = np.abs(np.stack(each) - given)
+        found |= {word: float(change.mean()), f"{word}_worst": float(change.max())}
+    return found
+
+
+def _told(judge: Any, card: Any, solids: Sequence[Solid], turn: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Probability of the last class for each solid, (N,), by method."""
+    table, _ = judged_solids(judge, card, solids, next(judge.parameters()).device, turn)
+    return {
+        method: table[f"{column}:{card.outputs[-1]}"].to_numpy(float)
+        for method, column in (("default", "probability"), ("network", "network"))
+    }
 
 
 def _drawn(rng: np.random.Generator, card: Any, count: int) -> np.ndarray:
@@ -58,20 +91,33 @@ def _drawn(rng: np.random.Generator, card: Any, count: int) -> np.ndarray:
     return np.repeat(np.eye(3)[None], count, 0)
 
 
-def _turned(solid: Solid, matrix: np.ndarray, card: Any) -> Solid:
-    """Turn a solid's voxels about its middle, in micrometres, and describe it anew."""
-    mask, spacing = solid.cut.mask, np.asarray(solid.shape.spacing)
-    reach = np.ceil(np.linalg.norm(np.array(mask.shape) * spacing) / spacing / 2).astype(int) + 1
-    shape = 2 * reach + 1
+def _described(voxels: np.ndarray, spacing: tuple[float, float, float], card: Any) -> Solid:
+    box = ndimage.find_objects(voxels.astype(np.uint8))[0]
+    cut = Cut(1, box, voxels[box], at_border=False, touching=0.0)
+    return solid_of(cut, spacing, card)
+
+
+def refilled(mask: np.ndarray, spacing: Sequence[float], matrix: np.ndarray) -> np.ndarray:
+    """Turn the voxels of a solid about its middle, in micrometres, and fill voxels of the same edges anew.
+
+    A voxel is filled where linear interpolation finds more than half; a solid that this leaves nothing of is given back
+    as it is.
+
+    Parameters
+    ----------
+    mask : (Z, Y, X) bool with at least one voxel. spacing : edges of a voxel in um. matrix : (3, 3) rotation.
+
+    Returns
+    -------
+    (Z', Y', X') bool, with room for every pose.
+    """
+    edges = np.asarray(spacing, float)
+    reach = np.ceil(np.linalg.norm(np.array(mask.shape) * edges) / edges / 2).astype(int) + 1
     # Output voxel -> input voxel: out of the turned frame, about both middles.
-    inner = np.diag(1 / spacing) @ matrix.T @ np.diag(spacing)
+    inner = np.diag(1 / edges) @ matrix.T @ np.diag(edges)
     middle = np.argwhere(mask).mean(0)
     found = ndimage.affine_transform(
-        mask.astype(np.float32), inner, middle - inner @ reach, output_shape=tuple(shape), order=1
+        mask.astype(np.float32), inner, middle - inner @ reach, output_shape=tuple(2 * reach + 1), order=1
     )
     voxels = found > 0.5
-    if not voxels.any():
-        return solid
-    box = ndimage.find_objects(voxels.astype(np.uint8))[0]
-    cut = Cut(solid.cut.number, box, voxels[box], at_border=False, touching=0.0)
-    return solid_of(cut, solid.shape.spacing, unit=card.volumes["size"] == "unit")
+    return voxels if voxels.any() else mask

@@ -10,6 +10,7 @@ from bagscope.files.volume import Spacing, read_volume
 from bagscope.files.worker import DecodingWorker
 from bagscope.run.check_volumes import KnownVolume
 from bagscope.settings.shape_sections import VolumesSection
+from bagscope.tasks.card import ShapesCard
 from bagscope.tasks.volumes.solids import Cut, Solid, described, solids_of
 
 
@@ -52,6 +53,6 @@ def volume_signature(known: KnownVolume) -> str:
     return sign + at
 
 
-def solid_of(cut: Cut, spacing: Spacing, *, unit: bool) -> Solid:
-    """Describe and measure one solid that was cut out; see `tasks.volumes.solids.described`."""
-    return described(cut, spacing, unit=unit)
+def solid_of(cut: Cut, spacing: Spacing, card: ShapesCard) -> Solid:
+    """Describe and measure a solid that was cut out, as the card's were; see `tasks.volumes.solids.described`."""
+    return described(cut, spacing, VolumesSection(**card.volumes))

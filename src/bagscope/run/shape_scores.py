@@ -28,14 +28,22 @@ class Bag:
 
 
 def judged_solids(
-    judge: ShapeJudge, card: ShapesCard, solids: Sequence[Solid], device: torch.device
+    judge: ShapeJudge,
+    card: ShapesCard,
+    solids: Sequence[Solid],
+    device: torch.device,
+    turn: np.ndarray | None = None,
 ) -> tuple[pd.DataFrame, Bag]:
     """Judge every solid by itself, and all of them as one bag.
 
     Where each shape had its own label in training, a volume is the mean of its shapes; else their bag is judged as in
     training.
+
+    Parameters
+    ----------
+    turn : (3, 3) rotation that the solids come in, each about its middle; their measures do not know of it.
     """
-    logits = shape_logits(judge, card, [solid.shape for solid in solids], device)
+    logits = shape_logits(judge, card, [solid.shape for solid in solids], device, turn)
     measures = measures_of(solids)
     each = judge_bags(judge, card, logits, measures, [1] * len(solids))
     if card.bags.get("by") == "shape":

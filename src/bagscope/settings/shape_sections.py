@@ -32,6 +32,10 @@ class VolumesSection(Section):
     size: Literal["absolute", "unit"] = Field(
         "absolute", description="absolute: sizes tell classes apart; unit: every shape is brought to one volume"
     )
+    smoothing: Annotated[float, Field(ge=0, le=3)] = Field(
+        0.0,
+        description="sd, in voxels, of the filter that takes a surface's stairs off, at equal volume; 0: none",
+    )
     keep: Literal["all", "largest"] = Field("all", description="which of a mask's separate parts are the shape")
     border: Literal["drop", "keep"] = Field("drop", description="shapes of labels that touch the volume's border")
     least_um3: float = Field(0, ge=0, description="volume below which a shape of labels is dropped")
@@ -60,7 +64,7 @@ class ShapeNetworkSection(Section):
 
     name: str = Field("sparse", description="sparse, or dense: the same layers on whole grids")
     cells: Annotated[int, Field(ge=8, le=256)] = Field(
-        32, description="cells of the grid across a large training shape"
+        32, description="cells of the grid across a large training shape; fewer where they would be finer than voxels"
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.4, description="share of the description left out")
 

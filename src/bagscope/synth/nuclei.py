@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
-from scipy.special import sph_harm_y
+from scipy.special import sph_legendre_p_all
 
 from bagscope.errors import SettingsError
 
@@ -26,6 +26,8 @@ DEGREES = range(2, 9)
 ROUGHNESS, ROUGHNESS_JITTER, DECAY = 0.13, 0.3, 1.6
 HOLE_RADIUS, GAP = (1.6, 2.4), (2.0, 3.0)
 _QUADRATURE = 2000
+# Between two of these directions the surface rises by no more than this factor: it has no finer degrees.
+_ROOM = 1.15
 _MOST_TRIES = 10_000
 
 
@@ -48,8 +50,12 @@ CLASSES = {"broad": Dents(3, 0.34, 0.45, 0.3, 0.08, 0.10), "narrow": Dents(9, 0.
 DEPTH_JITTER, WIDTH_JITTER = 0.12, 0.15
 
 
-def draw_nucleus(rng: np.random.Generator, label: str) -> NDArray[np.bool_]:
+def draw_nucleus(rng: np.random.Generator, label: str, turn: Floats | None = None) -> NDArray[np.bool_]:
     """Draw one nucleus, (44, 44, 44); all have one volume before holes and gaps.
+
+    Parameters
+    ----------
+    turn : (3, 3) rotation of its surface, holes and gaps about its middle: the same nucleus in another pose.
 
     Raises
     ------
@@ -60,10 +66,12 @@ def draw_nucleus(rng: np.random.Generator, label: str) -> NDArray[np.bool_]:
         raise SettingsError(cause, f"Known: {', '.join(CLASSES)}.", code="unknown_class")
     kind = CLASSES[label]
     surface = _Surface.draw(rng, kind)
-    radius = RADIUS / surface.mean_radius()
+    sampled = surface.sampled_radii()
+    radius = RADIUS / float(np.mean(sampled**3) ** (1 / 3))
     axes = np.stack(np.meshgrid(*[np.arange(SIDE) - (SIDE - 1) / 2] * 3, indexing="ij"), -1) - rng.uniform(-0.5, 0.5, 3)
+    axes = axes if turn is None else axes @ turn  # where each voxel lies in the nucleus' own frame
     away = np.linalg.norm(axes, axis=-1)
-    near = away < SIDE / 2
+    near = away < min(SIDE / 2, _ROOM * radius * sampled.max())
     mask = np.zeros((SIDE,) * 3, bool)
     mask[near] = away[near] <= radius * surface.radius(axes[near] / np.maximum(away[near], 1e-9)[:, None])
     if rng.random() < kind.hole:
@@ -110,26 +118,28 @@ class _Surface:
         """Radius in directions (N, 3) of length 1."""
         polar = np.arccos(np.clip(directions[:, 0], -1, 1))
         azimuth = np.arctan2(directions[:, 1], directions[:, 2])
+        legendre = sph_legendre_p_all(DEGREES[-1], DEGREES[-1], polar)[0]
         log = np.zeros(len(directions))
-        for degree in DEGREES:
-            for order in range(degree + 1):
-                harmonic = sph_harm_y(degree, order, polar, azimuth)
-                if order == 0:
-                    log += self.coefficients[degree, 0] * harmonic.real
-                else:
-                    own, other = self.coefficients[degree, order], self.coefficients[degree, -order]
-                    log += np.sqrt(2) * (own * harmonic.real + other * harmonic.imag)
+        for order in range(DEGREES[-1] + 1):
+            own, other = np.zeros((2, len(directions)))
+            for degree in range(max(order, DEGREES[0]), DEGREES[-1] + 1):
+                own += self.coefficients[degree, order] * legendre[degree, order]
+                other += self.coefficients[degree, -order] * legendre[degree, order]
+            if order == 0:
+                log += own
+            else:
+                log += np.sqrt(2) * (own * np.cos(order * azimuth) + other * np.sin(order * azimuth))
         angle = np.arccos(np.clip(directions @ self.middles.T, -1, 1))
         dents = 1 - self.depths * np.exp(-0.5 * (angle / self.widths) ** 2)
         return np.exp(log) * dents.prod(1)
 
-    def mean_radius(self) -> float:
-        """Radius of a ball of the same volume."""
+    def sampled_radii(self) -> Floats:
+        """Radius in evenly spread directions, (2000,)."""
         at = np.arange(_QUADRATURE) + 0.5
         height, turn = 1 - 2 * at / _QUADRATURE, np.pi * (1 + np.sqrt(5)) * at
         flat = np.sqrt(1 - height**2)
         directions = np.stack([height, flat * np.sin(turn), flat * np.cos(turn)], 1)
-        return float(np.mean(self.radius(directions) ** 3) ** (1 / 3))
+        return self.radius(directions)
 
 
 def _apart(rng: np.random.Generator, count: int, nearest: float) -> Floats:

@@ -42,8 +42,10 @@ def importance_of(judge: ShapeJudge, card: ShapesCard, solid: Solid, k: int, dev
 
 def _at_points(solid: Solid, pose: Pose, place: np.ndarray, side: int, cell: float, values: np.ndarray) -> np.ndarray:
     """Value of the cell that each voxel's middle falls into; 0 where that cell is not occupied."""
-    points = solid.shape.points @ pose.matrix.astype(np.float32).T
-    at = np.floor(points / cell).astype(np.int64) + side // 2
+    # The voxels of the mask itself: the shape's may be smoothed.
+    inside = np.argwhere(solid.cut.mask)
+    points = (inside - inside.mean(0)) * solid.shape.spacing @ pose.matrix.T
+    at = np.clip(np.floor(points / cell).astype(np.int64) + side // 2, 0, side - 1)
     grid = np.zeros((side, side, side))
     grid[place[:, 1], place[:, 2], place[:, 3]] = values
     return grid[at[:, 0], at[:, 1], at[:, 2]]

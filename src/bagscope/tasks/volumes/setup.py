@@ -124,11 +124,18 @@ class Judged:
 
 @torch.no_grad()
 def shape_logits(
-    judge: ShapeJudge, card: ShapesCard, shapes: Sequence[Shape], device: torch.device, views: int | None = None
+    judge: ShapeJudge, card: ShapesCard, shapes: Sequence[Shape], device: torch.device, turn: np.ndarray | None = None
 ) -> Tensor:
-    """Logits of shapes (N, K) by the network, the mean over the poses of the card."""
+    """Logits of shapes (N, K) by the network, the mean over the poses of the card.
+
+    Parameters
+    ----------
+    turn : (3, 3) rotation about their middles that the shapes come in, before each pose.
+    """
     turns, lattice = Turns(**card.turns), lattice_of_card(card)
-    poses = turns.judged(views)
+    poses = turns.judged()
+    if turn is not None:
+        poses = [replace(pose, matrix=pose.matrix @ turn) for pose in poses]
     found = []
     for first in range(0, len(shapes), _AT_ONCE):
         own = shapes[first : first + _AT_ONCE]

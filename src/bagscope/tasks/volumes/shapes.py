@@ -81,10 +81,15 @@ def make_shape(mask: np.ndarray, spacing: Sequence[float], *, unit: bool) -> Sha
 
 
 def lattice_of(shapes: Sequence[Shape], cells: int) -> Lattice:
-    """Choose a grid: a large shape (nineteen of twenty are smaller) reaches over `cells` cells."""
+    """Choose a grid: a large shape (nineteen of twenty are smaller) reaches over `cells` cells.
+
+    Over fewer, where a cell would be finer than the finest edge of a voxel: there is nothing to see within a voxel, and
+    the network's time grows with the number of cells.
+    """
     reach = float(np.quantile([shape.reach for shape in shapes], 0.95))
+    voxel = float(np.median([min(shape.spacing) for shape in shapes]))
     values = np.mean([shape.values.mean(0) for shape in shapes], axis=0)
-    return Lattice(2 * reach / cells, float(values[0]), float(values[1]))
+    return Lattice(max(2 * reach / cells, voxel), float(values[0]), float(values[1]))
 
 
 def on_lattice(shapes: Sequence[Shape], poses: Sequence[Pose], lattice: Lattice) -> tuple[Sites, Tensor]:

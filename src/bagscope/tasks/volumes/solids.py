@@ -11,6 +11,7 @@ from scipy import ndimage
 from bagscope.classical.cutting import Cut, cut_out, find_nuclei
 from bagscope.classical.morphometry import rich_measures
 from bagscope.errors import ImageReadError
+from bagscope.ops.solids import smoothed
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tasks.volumes.shapes import Shape, make_shape
 
@@ -65,7 +66,7 @@ def solids_of(pixels: np.ndarray, spacing: Sequence[float], section: VolumesSect
     if not kept:
         cause = f"all {len(cuts)} shapes were left out: {'; '.join(notes)}"
         raise ImageReadError(cause, "Allow more in the settings of volumes.", code="none_fit")
-    return [described(cut, spacing, unit=section.size == "unit") for cut in kept], notes
+    return [described(cut, spacing, section) for cut in kept], notes
 
 
 def _cuts(pixels: np.ndarray, spacing: Sequence[float], section: VolumesSection) -> Iterator[Cut]:
@@ -123,19 +124,20 @@ def _largest(cut: Cut) -> Cut:
     )
 
 
-def described(cut: Cut, spacing: Sequence[float], *, unit: bool) -> Solid:
+def described(cut: Cut, spacing: Sequence[float], section: VolumesSection) -> Solid:
     """Describe and measure what was cut out.
 
     Parameters
     ----------
-    spacing : edges of a voxel in um. unit : bring it to a volume of 1.
+    spacing : edges of a voxel in um. section : whether it is smoothed, and brought to a volume of 1.
     """
-    shape = make_shape(cut.mask, spacing, unit=unit)
+    mask = smoothed(cut.mask, section.smoothing)
+    shape = make_shape(mask, spacing, unit=section.size == "unit")
     if len(shape.points) < 2:
         # A single voxel has no shape, but its row has a score: measured as the block that it is.
         measures = rich_measures(np.ones((2, 2, 2), bool), [edge / 2 for edge in shape.spacing])
     else:
-        measures = rich_measures(cut.mask, shape.spacing)
+        measures = rich_measures(mask, shape.spacing)
     known = {name: float(value) if np.isfinite(value) else 0.0 for name, value in measures.items()}
     return Solid(cut, shape, float(cut.mask.sum() * np.prod(spacing)), known)
 
