@@ -177,9 +177,9 @@ def _drawn(findings: Findings, background: int, progress: Callable[[int, int], N
     chosen = sorted(order[:SHOWN])
     for done, (at, field) in enumerate(fields_at(findings, chosen), start=1):
         try:
-            pixels = _small(field)
+            pixels = small_of(field)
             place = findings.folder / str(findings.images["map_file"].iloc[at])
-            probability = _small(FieldFiles((place,), ()))
+            probability = small_of(FieldFiles((place,), ()))
         except (BagscopeError, OSError):
             continue
         if probability.shape[1:] == pixels.shape[1:]:
@@ -189,7 +189,7 @@ def _drawn(findings: Findings, background: int, progress: Callable[[int, int], N
     return found
 
 
-def _small(field: FieldFiles) -> np.ndarray:
+def small_of(field: FieldFiles) -> np.ndarray:
     """Read an image of any size, (C, h, w), no edge longer than `EDGE`: portions of it are averaged as they come."""
     header = read_field_header(field)
     small = _averaged(field, header)
