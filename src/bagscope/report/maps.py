@@ -24,7 +24,7 @@ from bagscope.report.pictures import CLASS_COLOURS, composite, contrast_of, uri
 from bagscope.report.sections import number
 from bagscope.tables.frames import read_csv
 
-CONSISTENCY, EVALUATION = "consistency.csv", "evaluation.csv"
+OUTLINES, CONSISTENCY, EVALUATION = "regions.geojson", "consistency.csv", "evaluation.csv"
 SHOWN, EDGE = 24, 560
 # Pixels of an image that are read at once.
 _PORTION = 2**22
@@ -48,6 +48,11 @@ class _Drawn:
 
     picture: str
     map: str
+
+
+def holds_maps(findings: Findings) -> bool:
+    """Whether a score folder is one of maps."""
+    return (findings.folder / OUTLINES).is_file()
 
 
 def maps_page(findings: Findings, progress: Callable[[int, int], None]) -> str:

@@ -12,7 +12,7 @@ from bagscope.files.writer import write_atomic
 from bagscope.report import sections, shapes, why
 from bagscope.report.findings import Findings, read_findings
 from bagscope.report.gallery import make_gallery
-from bagscope.report.maps import maps_page
+from bagscope.report.maps import holds_maps, maps_page
 from bagscope.report.network import Network, Picture, network_pictures
 from bagscope.report.page_parts import environment, hash_of, json_text, page_file
 
@@ -62,7 +62,7 @@ def write_report(
     ModelError : no finished scores there. FolderError : the page cannot be written.
     """
     findings = read_findings(Path(scores))
-    if findings.run.get("model", {}).get("task") == "blocks":
+    if holds_maps(findings):
         write_atomic(Path(out), maps_page(findings, progress))
         return Path(out)
     solids = shapes.read_solids(findings.folder, findings.model_folder, findings.classes)
