@@ -28,7 +28,7 @@ class BlocksReport:
 
 def check_blocks(screen: Screen | Path | str, job: BlocksJob) -> BlocksReport:
     """Find every problem of a screen of blocks before training."""
-    report = _images(screen, job)
+    report = check_images(screen, job)
     if report.screen is None:
         return BlocksReport(report)
     found, file = report.screen, str(report.screen.path or "")
@@ -59,7 +59,7 @@ def check_blocks(screen: Screen | Path | str, job: BlocksJob) -> BlocksReport:
 
 def check_scoring(screen: Screen | Path | str, job: BlocksReadJob) -> CheckReport:
     """Find every problem of images whose maps are to be made, a missing pixel size included."""
-    report = _images(screen, job)
+    report = check_images(screen, job)
     if report.screen is None or job.maps.area == "px" or job.images.pixel_um:
         return report
     unknown = [at for at in sorted(report.headers) if not report.headers[at].pixel_um]
@@ -81,7 +81,8 @@ def check_scoring(screen: Screen | Path | str, job: BlocksReadJob) -> CheckRepor
     return replace(report, problems=(*report.problems, Problem("warn", "no_pixel_size", cause, fix, file)))
 
 
-def _images(screen: Screen | Path | str, job: BlocksReadJob) -> CheckReport:
+def check_images(screen: Screen | Path | str, job: BlocksReadJob) -> CheckReport:
+    """Find every problem of images that are looked at, whatever is made of them."""
     return check(screen, table=job.table, images=job.images, purpose="score", io_timeout=job.compute.io_timeout)
 
 

@@ -16,7 +16,7 @@ from bagscope.files.header import Header
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_atomic
 from bagscope.run.block_rows import known_blocks, no_blocks
-from bagscope.run.check_blocks import check_scoring
+from bagscope.run.check_blocks import check_images
 from bagscope.run.compute import threads
 from bagscope.run.draw_blocks import Candidates, Request, draw_blocks
 from bagscope.run.events import Events
@@ -88,7 +88,7 @@ def sample_blocks(
 
 def _candidates(screen: Path | str, job: BlocksReadJob, request: Request, events: Events) -> Candidates:
     before = _form_of_before(request, events)
-    report = check_scoring(screen, job)
+    report = check_images(screen, job)
     report.refuse()
     found, file = cast(Screen, report.screen), str(report.screen.path or "") if report.screen else ""
     # Pixel labels, where there are any, are nothing to draw by.
