@@ -20,6 +20,7 @@ TINY = {
     "network.widths": (4, 8),
     "view.context": 48,
     "training.save_every": 10,
+    "second.steps": 2,
 }
 
 

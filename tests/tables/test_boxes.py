@@ -36,7 +36,7 @@ def test_probabilities_are_binned_as_published(tmp_path):
 def test_overlapping_boxes_count_and_are_told(tmp_path):
     found, problems = boxes(tmp_path, "x,y,size,class\n0,0,32,a\n16,16,32,a\n64,0,32,a\n")
     assert len(found) == 3
-    assert [problem.cause for problem in problems] == ["1 pairs of boxes overlap; each counts"]
+    assert [problem.cause for problem in problems] == ["1 pairs of boxes overlap; a crop counts one of them"]
 
 
 def test_a_coarse_image_is_a_grid_of_blocks():

@@ -101,6 +101,8 @@ def _values(found: Estimates) -> dict[str, dict[str, dict[str, float]]]:
 
 def _following(found: Estimates, form: Path, out: Path) -> list[str]:
     train = f"bagscope train TABLE -o model --task blocks --proportions {shlex.quote(str(out))}"
+    if any(need.coarse not in found.table.coarse for need in found.needs):
+        train += " --set blocks.unknown=leave"
     if not found.needs:
         return [f"Every class has enough blocks. Next: {train}"]
     lines = [

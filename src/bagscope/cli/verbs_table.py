@@ -10,6 +10,8 @@ import typer
 from bagscope.cli.console import Console, result, summary
 from bagscope.cli.options import Config, Debug, Device, Json, Proportions, Quiet, Set, Spacing, Table, Threads, choices
 
+_USUAL = "images"
+
 
 def import_(
     format: Annotated[str, typer.Argument(help="folders, pattern, loaddata or bbbc013.")],
@@ -64,7 +66,7 @@ def check(
     model: Annotated[
         Path | None, typer.Option("--model", help="Check for scoring by this model instead of training.")
     ] = None,
-    task: Annotated[str, typer.Option("--task", help="What for: images (default), blocks or volumes.")] = "images",
+    task: Annotated[str, typer.Option("--task", help="What for: images (default), blocks or volumes.")] = _USUAL,
     spacing: Spacing = None,
     proportions: Proportions = None,
     config: Config = None,
@@ -99,6 +101,7 @@ def check(
         summary({"exit_code": report.exit_code, "counts": counts, "classes": classes, "problems": problems})
     elif not quiet:
         word = {0: "Nothing stands in the way", 3: "Rows would be left out", 2: "Mend the errors first"}
-        following = f"score {model} {table} -o scores" if model else f"train {table} -o model"
+        given = "" if task == _USUAL else f" --task {task}" + (f" --proportions {proportions}" if proportions else "")
+        following = f"score {model} {table} -o scores" if model else f"train {table} -o model{given}"
         result(word[report.exit_code] + (f". Next: bagscope {following}" if report.exit_code != 2 else "."))
     raise typer.Exit(report.exit_code)

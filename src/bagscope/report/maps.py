@@ -217,7 +217,7 @@ def _averaged(field: FieldFiles, header: Header) -> np.ndarray:
 
 
 def _classes(probability: np.ndarray, findings: Findings) -> np.ndarray:
-    limits = findings.card.get("limits")
+    limits = findings.run.get("limits")
     return (probability / np.array(limits)[:, None, None] if limits else probability).argmax(0)
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from bagscope.errors import BagscopeError, ImageReadError, Problem, TableError
+from bagscope.files.field import FieldFiles, read_field_header
 from bagscope.files.reader import Header, read_labels
+from bagscope.run.inputs import fields_of
 from bagscope.settings.block_sections import BlocksSection
-from bagscope.tables.boxes import Blocks, grid_of, read_boxes
+from bagscope.settings.sections import ImagesSection
+from bagscope.tables.boxes import Blocks, coarser, grid_of, in_per_cent, read_boxes
+from bagscope.tables.frames import read_csv
 from bagscope.tables.paths import ImageFolder
+from bagscope.tables.splits import TEST, VALIDATION
 from bagscope.tables.table import Screen
 
 COARSE = "coarse"
@@ -28,13 +33,14 @@ class KnownBlocks:
 
 
 def blocks_of_row(
-    screen: Screen, at: int, header: Header, section: BlocksSection, classes: int
-) -> tuple[KnownBlocks, list[Problem]]:
+    screen: Screen, at: int, header: Header, section: BlocksSection, classes: int,
+    *, zoom: tuple[float, float] = (1.0, 1.0), per_cent: bool = False,
+) -> tuple[KnownBlocks, list[Problem]]:  # fmt: skip
     """Read what a row's columns say of its image.
 
     Parameters
     ----------
-    classes : fine classes that pixel labels may name.
+    classes : fine classes that pixel labels may name. zoom : see `zoom_of`. per_cent : see `read_boxes`.
 
     Raises
     ------
@@ -46,7 +52,18 @@ def blocks_of_row(
     path = side_file(screen, at, COARSE)
     if path is not None:
         if path.suffix.lower() in _BOXES:
-            blocks, problems = read_boxes(path, header.height, header.width)
+            size = round(header.height * zoom[0]), round(header.width * zoom[1])
+            blocks, problems = read_boxes(path, *size, per_cent=per_cent)
+            every = len(blocks)
+            blocks, off = coarser(blocks, zoom)
+            if off:
+                cause = f"{off} of {every} boxes do not lie on whole pixels of the level that is read"
+                fix = "Boxes count pixels of the full resolution; choose a level that divides their edges."
+                problems.append(Problem("warn", "off_level", cause, fix, str(path)))
+            if not len(blocks) and problems:
+                said = next((one for one in problems if one.code != "per_cent"), problems[0])
+                cause = f"no box can be used: {said.cause}"
+                raise ImageReadError(cause, said.fix, code=said.code, file=path)
         else:
             try:
                 blocks = grid_of(read_labels(path), header.height, header.width, section.size, section.nodata)
@@ -60,10 +77,18 @@ def blocks_of_row(
     return KnownBlocks(blocks, pixels), problems
 
 
+def zoom_of(field: FieldFiles, header: Header) -> tuple[float, float]:
+    """Pixels of the full resolution in one of the level that is read, downwards and to the right."""
+    if not field.selection.level:
+        return 1.0, 1.0
+    full = read_field_header(replace(field, selection=replace(field.selection, level=0)))
+    return full.height / header.height, full.width / header.width
+
+
 def known_blocks(
-    screen: Screen, headers: Mapping[int, Header], section: BlocksSection, classes: int
+    screen: Screen, headers: Mapping[int, Header], images: ImagesSection, section: BlocksSection, classes: int
 ) -> tuple[dict[int, KnownBlocks], list[Problem]]:
-    """Read what is known of each image but those of the test part; images of which nothing is known are left out.
+    """Read what is known of each image of the training part; images of which nothing is known are left out.
 
     Parameters
     ----------
@@ -71,11 +96,14 @@ def known_blocks(
     """
     known: dict[int, KnownBlocks] = {}
     problems: list[Problem] = []
-    for at in sorted(headers):
-        if str(screen.rows["split"].iloc[at]) == "test":
-            continue
+    fields = fields_of(screen, images)
+    learned = [at for at in sorted(headers) if str(screen.rows["split"].iloc[at]) not in (VALIDATION, TEST)]
+    per_cent = in_per_cent(_tables(screen, learned))
+    for at in learned:
         try:
-            own, more = blocks_of_row(screen, at, headers[at], section, classes)
+            own, more = blocks_of_row(
+                screen, at, headers[at], section, classes, zoom=zoom_of(fields[at], headers[at]), per_cent=per_cent
+            )
             problems += more
             if len(own.blocks) or own.pixels is not None:
                 known[at] = own
@@ -84,6 +112,18 @@ def known_blocks(
             problem = listed(error, str(screen.path or ""), int(screen.rows["row"].iloc[at]))
             problems.append(replace(problem, severity=severity))  # type: ignore[arg-type]
     return known, problems
+
+
+def _tables(screen: Screen, positions: Sequence[int]) -> Iterator[Path]:
+    """Tables of boxes that can be read; the others are told of one by one."""
+    for at in positions:
+        try:
+            path = side_file(screen, at, COARSE)
+            if path is not None and path.suffix.lower() in _BOXES:
+                read_csv(path)
+                yield path
+        except BagscopeError:
+            continue
 
 
 def no_blocks(file: str) -> Problem:

@@ -93,7 +93,7 @@ def _candidates(screen: Path | str, job: BlocksReadJob, request: Request, events
     found, file = cast(Screen, report.screen), str(report.screen.path or "") if report.screen else ""
     # Pixel labels, where there are any, are nothing to draw by.
     section = job.blocks.model_copy(update={"pixels": ""})
-    known, more = known_blocks(found, report.headers, section, 0)
+    known, more = known_blocks(found, report.headers, job.images, section, 0)
     problems = [*report.problems, *more]
     for problem in problems:
         if problem.severity != "refuse":

@@ -12,7 +12,6 @@ import numpy as np
 
 from bagscope.errors import BagscopeError, ImageReadError, Problem, SettingsError, TableError, nearest
 from bagscope.exports.geojson import read_features, write_features
-from bagscope.files.field import read_field_header
 from bagscope.files.folder import claimed
 from bagscope.files.names import field_name
 from bagscope.files.reader import Header
@@ -20,13 +19,13 @@ from bagscope.files.signature import signature
 from bagscope.files.tile_store import TileStore
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import replacing, write_atomic, write_json
-from bagscope.run.block_rows import COARSE, KnownBlocks, blocks_of_row, listed, side_file
+from bagscope.run.block_rows import COARSE, KnownBlocks, blocks_of_row, listed, side_file, zoom_of
 from bagscope.run.check import CheckReport
 from bagscope.run.check_blocks import check_scoring
 from bagscope.run.compute import threads
 from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, Failure, failure_table, of_check, of_error
-from bagscope.run.inputs import Source, field_signature, make_source
+from bagscope.run.inputs import Source, field_signature, fields_of, make_source
 from bagscope.run.judge import JudgedFields, gone, refuse_changed, stop_when_too_many
 from bagscope.run.map_evaluation import EVALUATION, evaluation_table, rightness, truth_of
 from bagscope.run.map_image import Picture, Places, Rules, limits_of, make_map, outlined, tile_edge
@@ -233,10 +232,7 @@ class _Screen:
         def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
             return store.window(i, y0, y1, x0, x1)
 
-        zoom, um = (1.0, 1.0), float(self._source.pixel_um[i])
-        if field.selection.level:
-            full = read_field_header(replace(field, selection=replace(field.selection, level=0)))
-            zoom = (full.height / header.height, full.width / header.width)
+        zoom, um = zoom_of(field, header), float(self._source.pixel_um[i])
         tile, reach = tile_edge(job.maps, self._model.network), int(self._model.network.reach)  # type: ignore[arg-type]
         return Picture(
             panelled(read, header, tile, reach),
@@ -255,7 +251,8 @@ class _Screen:
         if COARSE not in self._screen.rows:
             return nothing
         try:
-            found, problems = blocks_of_row(self._screen, at, header, self._blocks, len(self._model.classes))
+            zoom = zoom_of(fields_of(self._screen, self._job.images)[at], header)
+            found, problems = blocks_of_row(self._screen, at, header, self._blocks, len(self._model.classes), zoom=zoom)
         except BagscopeError as error:
             judged.failures.append(self._aside(error, at, COARSE))
             return nothing
@@ -310,7 +307,8 @@ def _written(model: BlocksModel, screen: Screen, judged: _Judged, how: Provenanc
         for name, content in files.items():
             write_atomic(out / name, content)
         counts = Counts(len(parts), len(failures), judged.megapixels)
-        write_json(out / RUN, provenance(screen, card, how, counts, digest))
+        limits = {"limits": limits_of(card, job.maps)}
+        write_json(out / RUN, provenance(screen, card, how, counts, digest) | limits)
     if len(failures):
         events.warn(f"{len(failures)} of {len(screen)} failed, see {out / FAILURES}")
     return Scores(out, levels.images, levels.wells, levels.treatments, failures)

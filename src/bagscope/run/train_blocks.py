@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from bagscope.run.model_card import CARD, load_card_as
 from bagscope.run.model_folder import WEIGHTS, save_model
 from bagscope.run.model_readme import blocks_readme
 from bagscope.run.origin import origin
+from bagscope.run.parts import fingerprint
 from bagscope.run.plan import plan_of, refuse_other
 from bagscope.run.predict_blocks import BlocksModel, open_blocks
 from bagscope.run.tiles import probabilities
@@ -120,7 +122,7 @@ def _read(checked: BlocksReport, job: BlocksJob, worker: DecodingWorker, events:
 
 
 def _one_model(ready: _Ready, out: Path, job: BlocksJob, device: torch.device, resume: bool, events: Events) -> None:
-    plan = plan_of(job, ready.table, ["train"] * len(ready.table), ready.signatures)
+    plan = plan_of(*_labelled(ready, job))
     if (out / CARD).is_file():
         if load_card_as(out, BlocksCard).training.get("plan") != plan.fingerprint:
             cause = "the model there was trained on other rows or files, or with other settings"
@@ -163,12 +165,24 @@ def _one_model(ready: _Ready, out: Path, job: BlocksJob, device: torch.device, r
     shutil.rmtree(out / RESUME, ignore_errors=True)
 
 
+def _labelled(ready: _Ready, job: BlocksJob) -> tuple[BlocksJob, pd.DataFrame, list[str], list[str]]:
+    """What decides a result: labels by what they say, whatever their files are called."""
+    told = [
+        fingerprint(sign, [part.tolist() for part in (own.y, own.x, own.size, own.coarse)],
+                    "" if pixels is None else hashlib.sha256(pixels.tobytes()).hexdigest())
+        for sign, own, pixels in zip(ready.signatures, ready.rows.blocks, ready.rows.pixels, strict=True)
+    ]  # fmt: skip
+    said = fingerprint(ready.proportions.to_csv().decode())
+    job = job.model_copy(update={"blocks": job.blocks.model_copy(update={"proportions": said})})
+    return job, ready.table, ["train"] * len(told), told
+
+
 def _second(
     task: BlocksTask, network: Any, job: BlocksJob, device: torch.device, bf16: bool, states: Path, events: Events
 ) -> tuple[Any, list[dict[str, float]]]:
     """Train once more on the pixels that the network is surest of, as many as the table expects."""
     maps = [_map(network, task.card, task.crops.rows, i, device) for i in range(len(task.crops.rows.store))]
-    sure = setup.sure_pixels(maps, task.card.shares, job.second.share, job.second.beyond)
+    sure = setup.sure_pixels(maps, task.crops.rows.blocks, task.card.shares, job.second.share, job.second.beyond)
     # What somebody labelled is surer than what the network says.
     told = zip(sure, task.crops.rows.pixels, strict=True)
     labels = [one if given is None else np.where(given > 0, given, one) for one, given in told]
@@ -186,7 +200,7 @@ def _map(network: Any, card: BlocksCard, rows: BlockRows, i: int, device: torch.
 
 def _limits(task: BlocksTask, network: Any, ready: _Ready, device: torch.device) -> tuple[float, ...] | None:
     """Thresholds at which training blocks have the table's mean shares."""
-    if len(task.card.classes) != 2:
+    if len(task.card.classes) != 2 or not any(len(own) for own in ready.rows.blocks):
         return None
     inside = []
     for i, blocks in enumerate(ready.rows.blocks):

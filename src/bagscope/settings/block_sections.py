@@ -31,6 +31,9 @@ class BlocksSection(Section):
     least_sd: Positive = Field(0.02, description="standard deviations of the table below this are set to it")
     size: int = Field(0, ge=0, description="edge of a block in pixels, for coarse label images of full resolution")
     nodata: int = Field(-1, description="number of a coarse label image that means: no label")
+    unknown: Literal["refuse", "leave"] = Field(
+        "refuse", description="blocks of a coarse class without a row in the table: refuse to train, or leave them out"
+    )
     truth: str = Field("", description="column of label images that maps are judged by when they are scored")
     pixels: str = Field("", description="column of sparse pixel labels (0 = unknown, k = k-th fine class) to mix in")
     pixel_weight: Positive = Field(1.0, description="weight of the pixel labels' loss")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,10 @@ PLACE = ("x", "y", "size")
 # The published coarse classes: from this probability on, in per cent.
 EDGES = (0, 20, 30, 40, 50, 60, 70, 80, 90, 95)
 _SHOWN = 5
+# More shares between 0 and 1 than this, beside some above 1, are no per cent.
+_FEW = 0.5
+# Parts of a pixel that a level of a pyramid may be off, by its rounded size.
+_ON_PIXEL = 0.02
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,12 @@ def binned(probability: np.ndarray) -> np.ndarray:
     return np.array([f"{EDGES[k]}-{ends[k]}" for k in at], dtype=object)
 
 
-def read_boxes(path: Path, height: int, width: int) -> tuple[Blocks, list[Problem]]:
+def read_boxes(path: Path, height: int, width: int, *, per_cent: bool = False) -> tuple[Blocks, list[Problem]]:
     """Read a table of boxes `x,y,size,class` or `x,y,size,probability`, in full-resolution pixels from the top left.
 
     Parameters
     ----------
-    height, width : of the image.
+    height, width : of the image. per_cent : probabilities are per cent even where none is above 1.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def read_boxes(path: Path, height: int, width: int) -> tuple[Blocks, list[Proble
         problems += _listed(table, good & (coarse == ""), "unlabelled", "no class", file)
         good &= coarse != ""
     else:
-        share, more = _shares(table, good, file)
+        share, more = _shares(table, good, file, per_cent)
         problems += more
         good &= np.isfinite(share)
         coarse = np.full(len(table), "", dtype=object)
@@ -96,17 +100,45 @@ def read_boxes(path: Path, height: int, width: int) -> tuple[Blocks, list[Proble
     return blocks, problems + _overlapping(blocks, file)
 
 
-def _shares(table: pd.DataFrame, good: np.ndarray, file: str) -> tuple[np.ndarray, list[Problem]]:
-    """Probabilities in [0, 1], NaN for those that are none; a table in per cent is understood as a whole."""
+def in_per_cent(paths: Iterable[Path]) -> bool:
+    """Whether a screen's tables of boxes hold a probability above 1: then all of them are read as per cent."""
+    for path in paths:
+        table = read_csv(path)
+        if "probability" in table and (_probabilities(table) > 1).any():
+            return True
+    return False
+
+
+def coarser(blocks: Blocks, zoom: tuple[float, float]) -> tuple[Blocks, int]:
+    """Return boxes of the full resolution as boxes of a coarser one, and how many do not lie on its pixels.
+
+    Parameters
+    ----------
+    zoom : pixels of the full resolution in one, downwards and to the right.
+    """
+    edges = np.stack([blocks.y / zoom[0], blocks.x / zoom[1], blocks.size / zoom[0], blocks.size / zoom[1]])
+    fits = (np.abs(edges - np.round(edges)) < _ON_PIXEL).all(0) & (np.round(edges[2]) == np.round(edges[3]))
+    y, x, size = (np.round(one[fits]).astype(np.int64) for one in edges[:3])
+    return Blocks(y, x, size, blocks.coarse[fits]), int((~fits).sum())
+
+
+def _probabilities(table: pd.DataFrame) -> np.ndarray:
     text = table["probability"].astype(str).str.strip().str.replace(",", ".", regex=False)
-    share = pd.to_numeric(text, errors="coerce").to_numpy(float)
+    return pd.to_numeric(text, errors="coerce").to_numpy(float)
+
+
+def _shares(table: pd.DataFrame, good: np.ndarray, file: str, per_cent: bool) -> tuple[np.ndarray, list[Problem]]:
+    """Probabilities in [0, 1], NaN for those that are none; per cent are understood for the tables as a whole."""
+    share = _probabilities(table)
     problems = []
-    if (share[good] > 1).any():
-        if ((share[good] > 0) & (share[good] < 1)).mean() > 0.5:
-            cause = "probabilities from 0 to 1 and above 1 in one table"
-            raise TableError([Problem("refuse", "mixed", cause, "Write all as 0.75, or all as 75.", file)])
+    above = bool((share[good] > 1).any())
+    told = share[good][share[good] > 0]
+    if above and len(told) and (told < 1).mean() > _FEW:
+        cause = "probabilities from 0 to 1 and above 1 in one table"
+        raise TableError([Problem("refuse", "mixed", cause, "Write all as 0.75, or all as 75.", file)])
+    if above or per_cent:
         share = share / 100
-        problems.append(Problem("warn", "per_cent", "probabilities above 1: the table is read as per cent", "", file))
+        problems.append(Problem("warn", "per_cent", "probabilities are read as per cent: some are above 1", "", file))
     wrong = good & ~((share >= 0) & (share <= 1))
     problems += _listed(table, wrong, "bad_probability", "a probability that is not from 0 to 1", file)
     return np.where(wrong, np.nan, share), problems
@@ -135,7 +167,7 @@ def _overlapping(blocks: Blocks, file: str) -> list[Problem]:
         count += int(((x[near] < x[at] + size[at]) & (x[near] + size[near] > x[at])).sum())
     if not count:
         return []
-    return [Problem("warn", "overlap", f"{count} pairs of boxes overlap; each counts", "", file)]
+    return [Problem("warn", "overlap", f"{count} pairs of boxes overlap; a crop counts one of them", "", file)]
 
 
 def grid_of(codes: np.ndarray, height: int, width: int, size: int, nodata: int) -> Blocks:
@@ -169,6 +201,14 @@ def grid_of(codes: np.ndarray, height: int, width: int, size: int, nodata: int) 
     row, column = np.nonzero(known)
     names = codes[known].astype(int).astype(str).astype(object)
     return Blocks(row * edge, column * edge, np.full(len(row), edge), names)
+
+
+def covered(blocks: Blocks, height: int, width: int) -> np.ndarray:
+    """Tell which pixels of an image lie in one of its blocks, (H, W)."""
+    inside = np.zeros((height, width), bool)
+    for y, x, size in zip(blocks.y, blocks.x, blocks.size, strict=True):
+        inside[y : y + size, x : x + size] = True
+    return inside
 
 
 def counted(parts: Sequence[Blocks]) -> dict[str, int]:

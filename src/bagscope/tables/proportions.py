@@ -78,10 +78,16 @@ def read_proportions(path: Path) -> Proportions:
         cause = f"no column {', '.join(missing)}"
         fix = f"A table of proportions has the columns {', '.join(COLUMNS)}."
         raise TableError([Problem("refuse", "no_column", cause, fix, str(path))])
+    for name in ("coarse", "fine"):
+        table[name] = table[name].astype(str).str.strip()
     problems = _wrong_numbers(table, str(path)) + _wrong_pairs(table, str(path))
     if problems:
         raise TableError(problems)
     coarse, fine = (tuple(dict.fromkeys(table[name])) for name in ("coarse", "fine"))
+    if len(fine) < 2:
+        cause = f"one fine class alone ('{fine[0]}')" if fine else "no rows"
+        fix = "List what else a block holds, too, such as the background: shares of all fine classes add up to 1."
+        raise TableError([Problem("refuse", "one_fine", cause, fix, str(path))])
     wide = table.assign(**{name: _numbers(table[name]) for name in NUMBERS}).set_index(["coarse", "fine"])
     every = wide.reindex(pd.MultiIndex.from_product([coarse, fine]))
     found = {name: every[name].to_numpy(float).reshape(len(coarse), len(fine)) for name in NUMBERS}
@@ -103,7 +109,9 @@ def read_proportions(path: Path) -> Proportions:
 
 def _numbers(column: pd.Series) -> np.ndarray:
     """Numbers of a column of text; NaN for what is none."""
-    return pd.to_numeric(column, errors="coerce").to_numpy(float)
+    return pd.to_numeric(column.astype(str).str.strip().str.replace(",", ".", regex=False), errors="coerce").to_numpy(
+        float
+    )
 
 
 def _wrong_numbers(table: pd.DataFrame, file: str) -> list[Problem]:
@@ -179,5 +187,5 @@ def missing_classes(table: Proportions, coarse: Sequence[str], file: str = "") -
     if not unknown:
         return []
     cause = f"blocks of coarse class {', '.join(map(repr, unknown))}, of which the table has no row"
-    fix = "Look at some of these blocks (bagscope proportions sample), or leave them out."
+    fix = "Look at some of these blocks (bagscope proportions sample), or leave them: --set blocks.unknown=leave."
     return [Problem("refuse", "no_proportions", cause, fix, file)]

@@ -269,6 +269,7 @@ class BlocksCard(Card):
             f"channels: {', '.join(self.channels)}",
             f"coarse classes: {', '.join(self.coarse)}; blocks of {self.block_px} px",
             f"method: {method}; mean shares {', '.join(f'{s:.2f}' for s in self.shares)}",
+            *([f"a pixel is {self.classes[1]} from {self.limits[1]:.2f} on, by the table"] if self.limits else []),
             f"pixel size of the training images: {self.pixel_um or 'unknown'} um",
         ]
 

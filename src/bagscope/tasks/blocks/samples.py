@@ -141,7 +141,7 @@ class BlockCrops:
             except ImageReadError as error:
                 self.unreadable[int(self.rows.lines[row])] = error
                 continue
-            index, of = self._index(row, y, x, edge, first)
+            index, of = self._index(rng, row, int(at), y, x, edge, first)
             told = self.rows.pixels[row]
             label = (
                 np.zeros((edge, edge), np.int64) if told is None else told[y : y + edge, x : x + edge].astype(np.int64)
@@ -182,21 +182,26 @@ class BlockCrops:
         offset = (view.offset * np.resize(offsets, channels)).astype(np.float32)
         return as_input(raw, mean, sd) * gain[:, None, None] + offset[:, None, None]
 
-    def _index(self, row: int, y: int, x: int, edge: int, first: int) -> tuple[np.ndarray, np.ndarray]:
-        """Number of each pixel's block, and the coarse class of each block that lies wholly in the crop."""
+    def _index(
+        self, rng: np.random.Generator, row: int, at: int, y: int, x: int, edge: int, first: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Number of each pixel's block, and the coarse class of each block that lies wholly in the crop.
+
+        The table tells of whole blocks: of overlapping ones the crop's own counts, then the first drawn; the others
+        wait for another crop.
+        """
         own = self.rows.blocks[row]
         inside = (own.y >= y) & (own.x >= x) & (own.y + own.size <= y + edge) & (own.x + own.size <= x + edge)
+        order = rng.permutation(np.flatnonzero(inside))
         index = np.full((edge, edge), -1, np.int64)
-        at = np.flatnonzero(inside)
-        for number, block in enumerate(at, start=first):
+        kept: list[int] = []
+        for block in [*order[order == at], *order[order != at]]:
             top, left, size = own.y[block] - y, own.x[block] - x, own.size[block]
-            index[top : top + size, left : left + size] = number
-        # A block that others cover wholly has no pixel left; of overlapping ones the later counts.
-        kept = np.unique(index[index >= 0])
-        renumbered = np.full(first + len(at), -1, np.int64)
-        renumbered[kept] = first + np.arange(len(kept))
-        index = np.where(index >= 0, renumbered[np.maximum(index, 0)], -1)
-        return index, self._class[row][at[kept - first]] if len(kept) else np.empty(0, np.int64)
+            place = index[top : top + size, left : left + size]
+            if (place < 0).all():
+                place[:] = first + len(kept)
+                kept.append(int(block))
+        return index, self._class[row][np.array(kept, np.int64)]
 
 
 def _turned(pixels: np.ndarray, code: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import nn
 from bagscope.errors import SettingsError
 from bagscope.feed.cache import PixelStore
 from bagscope.settings.jobs import BlocksJob
-from bagscope.tables.boxes import counted
+from bagscope.tables.boxes import Blocks, counted, covered
 from bagscope.tables.proportions import Proportions
 from bagscope.tasks.blocks.samples import BlockCrops, BlockRows, Scaling, own_scaling
 from bagscope.tasks.blocks.task import BlocksTask, build_network
@@ -109,26 +109,32 @@ def _scaling(job: BlocksJob, store: PixelStore) -> ScalingCard:
     return ScalingCard(mean=tuple(mean.tolist()), sd=tuple(np.maximum(sd, 1e-6).tolist()), each=each, full=full)
 
 
-def sure_pixels(maps: Sequence[np.ndarray], shares: Sequence[float], share: float, beyond: float) -> list[np.ndarray]:
+def sure_pixels(
+    maps: Sequence[np.ndarray], blocks: Sequence[Blocks], shares: Sequence[float], share: float, beyond: float
+) -> list[np.ndarray]:
     """Label the pixels whose rank leaves no doubt, with the number of their class from 1 on; the rest is 0.
 
-    Of all pixels, those of a class that is expected on a share s are its surest max(share s, 1 - beyond (1 - s)):
-    fewer than expected, and at least all that would be left if the others held as much more than expected.
+    Of all pixels of blocks (of others no share is known), those of a class that is expected on a share s are its surest
+    max(share s, 1 - beyond (1 - s)): fewer than expected, and at least all that would be left if the others held as
+    much more than expected.
 
     Parameters
     ----------
-    maps : (C, H, W) probabilities of each image. shares : (C,) expected share of each class.
+    maps : (C, H, W) probabilities of each image. blocks : of each image. shares : (C,) expected share of each class.
     share : in (0, 1]. beyond : at least 1.
     """
-    every = np.concatenate([one.reshape(len(one), -1) for one in maps], 1)
+    inside = [covered(own, *one.shape[1:]) for own, one in zip(blocks, maps, strict=True)]
+    every = np.concatenate([one[:, known] for one, known in zip(maps, inside, strict=True)], 1)
+    if not every.shape[1]:
+        return [np.zeros(one.shape[1:], np.uint8) for one in maps]
     taken = [max(share * expected, 1 - beyond * (1 - expected)) for expected in shares]
     limits = [float(np.quantile(every[c], 1 - part)) for c, part in enumerate(taken)]
     labels = []
-    for one in maps:
+    for one, known in zip(maps, inside, strict=True):
         best = one.argmax(0) if len(one) > 2 else None
-        found = np.zeros(one.shape[1:], np.int64)
+        found = np.zeros(one.shape[1:], np.uint8)
         for c, limit in enumerate(limits):
-            sure = one[c] >= limit
+            sure = known & (one[c] >= limit)
             found[sure if best is None else sure & (best == c)] = c + 1
         labels.append(found)
     return labels
