@@ -29,20 +29,22 @@ pooled over the pictures judged; means over seeds. `share`: the default's as a s
 Sets: nuclei in fluorescence and in colour histology (BBBC038, at half resolution), colon glands (GlaS, as they come:
 half of the original). Pictures are dealt to parts A, B, C by group or patient. Blocks are squares of 32 pixels. An
 expert looks at 12 blocks of each coarse class in part A, which gives the table of shares. Models learn from part B,
-of whose blocks only the coarse class is known. Part C is judged; its pixel labels are read for nothing else. Coarse
+of whose blocks only the coarse class is known. Part C is judged; but for `lowres`, `oracle_blocks` and `otsu`, which are
+given more (see below), its pixel labels are read for scores alone. Coarse
 classes are the ten published ones, 0-20, 20-30, ..., 90-95, 95-100 %.
 Without a suffix a block's class is its true share, binned. `_real`: gradient boosting on features of blocks, learned
 on part A, says the share (A's own blocks by folds over groups). `_middle`, `_strong`: the same classifier, with noise
 on its features until the table explains about .6 and .4 of how the shares of blocks vary (`table_r2`).
 
-`supervised`: the same network on all pixel labels of part B. `default`: what `bagscope train --task blocks` does.
-`intra+inter`, `inter`, `intra`: count losses (overlap, 16 effective pixels, one training); `llp`: mean shares alone;
-`qr`: implicit posterior; `soft`, `hard`: every pixel takes its block's mean shares, or its most frequent class. All
-have the same network, augmentation, steps (750), batch and learning rate (0.01); `--only tuning` tries a method of
-each family of losses at {rates}, learned on part B of {rate_set} and judged on part A. `lowres`: blocks of part C as
-the table tells of their coarse class; `oracle_blocks`: by their true share; `otsu`: the best of four thresholds,
-picked on the judged pictures, which no user could do (`best_narrow`: best in the narrow band); `everything`: all
-pixels.
+`supervised`: the same network on all pixel labels of part B, crops drawn anywhere (of the others about blocks, coarse
+classes by the root of their frequency). `default`: what `bagscope train --task blocks` does. `intra+inter`, `inter`,
+`intra`: count losses (overlap, 16 effective pixels, one training); `llp`: mean shares alone; `qr`: implicit posterior;
+`soft`, `hard`: every pixel takes its block's mean shares, or its most frequent class. All have the same network,
+augmentation, steps (750), batch and learning rate (0.01); `--only tuning` tries a method of each family of losses at
+{rates}, learned on part B of {rate_set} and judged on part A. `lowres`: blocks of part C as the table tells of their
+coarse class, which without noise is that of their true share; `oracle_blocks`: by their true share; `otsu`: the best
+of four thresholds, picked on the judged pictures, which no user could do (`best_narrow`: best in the narrow band);
+`everything`: all pixels.
 
 `masked_iou_calibrated`: with the threshold at which blocks of part B have the table's mean shares
 (`table_threshold`). `boundary_distance`: mean distance of each boundary from the other, px. `pepper`: components below
