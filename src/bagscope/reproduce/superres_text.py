@@ -28,10 +28,10 @@ pooled over the pictures judged; means over seeds. `share`: the default's as a s
 
 Sets: nuclei in fluorescence and in colour histology (BBBC038, at half resolution), colon glands (GlaS, as they come:
 half of the original). Pictures are dealt to parts A, B, C by group or patient. Blocks are squares of 32 pixels. An
-expert looks at 12 blocks of each coarse class in part A, which gives the table of shares. Models learn from part B,
-of whose blocks only the coarse class is known. Part C is judged; but for `lowres`, `oracle_blocks` and `otsu`, which are
-given more (see below), its pixel labels are read for scores alone. Coarse
-classes are the ten published ones, 0-20, 20-30, ..., 90-95, 95-100 %.
+expert looks at 12 blocks of each coarse class in part A, which gives the table of shares. Models learn from part B, of
+whose blocks only the coarse class is known. Part C is judged; but for `lowres`, `oracle_blocks` and `otsu`, which are
+given more (see below), its pixel labels are read for scores alone. Coarse classes are the ten published ones, 0-20,
+20-30, ..., 90-95, 95-100 %.
 Without a suffix a block's class is its true share, binned. `_real`: gradient boosting on features of blocks, learned
 on part A, says the share (A's own blocks by folds over groups). `_middle`, `_strong`: the same classifier, with noise
 on its features until the table explains about .6 and .4 of how the shares of blocks vary (`table_r2`).
