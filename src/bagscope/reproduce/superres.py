@@ -20,7 +20,7 @@ from bagscope.reproduce import superres_runs as one_run
 from bagscope.reproduce.ledger import RESULTS, RUNS, TABLE, Ledger
 from bagscope.reproduce.order import Order
 from bagscope.reproduce.superres_labels import Coarse, coarse_labels
-from bagscope.reproduce.superres_text import PICTURE, compared, panel, text
+from bagscope.reproduce.superres_text import DEFAULTS, PICTURE, compared, panel, text
 from bagscope.run.events import SILENT, Events
 
 FILES = "sets"
@@ -192,7 +192,10 @@ def _of_network(
     limit = model.card.limits[1] if model.card.limits else 0.5
     shutil.rmtree(place / "model", ignore_errors=True)
     told = {"train_seconds": seconds, "table_threshold": limit}
-    return [p > 0.5 for p in said], [p >= limit for p in said], told
+    calibrated = [p >= limit for p in said]
+    # As maps.threshold = auto decides.
+    by_table = kind in DEFAULTS and known.table.is_weak(one_run.block_counts(of.learned, known))
+    return calibrated if by_table else [p > 0.5 for p in said], calibrated, told
 
 
 def _draw(done: Mapping[tuple[str, int], Mapping[str, float]], ledger: Ledger, order: Order) -> None:

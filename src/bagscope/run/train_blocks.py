@@ -139,7 +139,9 @@ def _one_model(ready: _Ready, out: Path, job: BlocksJob, device: torch.device, r
     if job.second.steps:
         network, more = _second(task, network, job, device, bf16, out / RESUME / "second", events)
         history = [*history, *more]
-    if job.maps.threshold == "table":
+    # A weak table makes maps that hold too little; its mean shares are better known than what it says of one block.
+    weak = ready.proportions.is_weak(counted(ready.rows.blocks)) if len(ready.rows.blocks) else False
+    if job.maps.threshold == "table" or (job.maps.threshold == "auto" and weak):
         card = card.model_copy(update={"limits": _limits(task, network, ready, device)})
     training = {
         "kept_step": fitted.kept_step,

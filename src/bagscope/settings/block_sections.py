@@ -90,10 +90,10 @@ class SecondSection(Section):
 class MapsSection(Section):
     """What maps become."""
 
-    threshold: Literal["largest", "table"] = Field(
-        "largest",
+    threshold: Literal["auto", "largest", "table"] = Field(
+        "auto",
         description="largest: a pixel is of its most probable class; table: by the threshold at which training "
-        "blocks have the table's mean shares (two classes)",
+        "blocks have the table's mean shares (two classes); auto: table where the table explains less than 0.7",
     )
     tile: Annotated[int, Field(ge=64)] = Field(512, description="edge of a tile in pixels")
     simplify: float = Field(0.5, ge=0, description="how far an outline may be from the pixels' edges, in pixels")

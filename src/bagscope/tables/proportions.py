@@ -49,6 +49,10 @@ class Proportions:
         whole = between + within
         return np.where(whole > 0, between / np.where(whole > 0, whole, 1), 0.0)
 
+    def is_weak(self, counts: Mapping[str, int]) -> bool:
+        """Whether the table explains less than 0.7 of how the share of a fine class varies between blocks."""
+        return bool((self.explained(counts) < WEAK).any())
+
     def to_csv(self) -> bytes:
         """Return the table as it is written."""
         rows = [
