@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from tissue import screen_of, trained
+from tissue import proportions, screen_of, trained
 
 import bagscope
 from bagscope.errors import BagscopeError
@@ -74,6 +74,17 @@ def test_a_threshold_of_the_table_is_kept_with_the_model(screen, tmp_path):
     low, high = model.card.limits
     assert low + high == pytest.approx(1)
     assert bagscope.load(model.folder).card.limits == (low, high)
+
+
+def test_a_weak_table_sets_the_threshold_and_a_good_one_does_not(tmp_path):
+    screen_of(tmp_path)
+    for sd, is_weak in ((0.3, True), (0.05, False)):
+        rows = [
+            (c, f, m, sd, 12) for c, s in (("little", 0.1), ("much", 0.7)) for f, m in (("ground", 1 - s), ("spot", s))
+        ]
+        proportions(tmp_path / "p.csv", rows)
+        model = trained(tmp_path, tmp_path / f"m{sd}", **SHORT, **{"maps.threshold": "auto"})
+        assert (model.card.limits is not None) == is_weak
 
 
 def test_training_again_with_other_settings_into_the_same_folder_is_refused(screen, tmp_path):

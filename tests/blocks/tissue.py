@@ -21,6 +21,7 @@ TINY = {
     "view.context": 48,
     "training.save_every": 10,
     "second.steps": 2,
+    "maps.threshold": "largest",
 }
 
 

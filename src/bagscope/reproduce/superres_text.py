@@ -38,14 +38,14 @@ on its features until the table explains about .6 and .4 of how the shares of bl
 
 `supervised`: the same network on all pixel labels of part B, crops drawn anywhere (of the others about blocks, coarse
 classes by the root of their frequency). `default`: what `bagscope train --task blocks` does; where the table explains
-less than .7 of how shares vary, its threshold is that of the table's means, a rule that was chosen on part A.
-`intra+inter`, `inter`, `intra`: count losses (overlap, 16 effective pixels, one training); `llp`: mean shares alone;
-`qr`: implicit posterior; `soft`, `hard`: every pixel takes its block's mean shares, or its most frequent class. All
-have the same network, augmentation, steps (750), batch and learning rate (0.01); `--only tuning` tries a method of
-each family of losses at {rates}, learned on part B of {rate_set} and judged on part A. `lowres`: blocks of part C as
-the table tells of their coarse class, which without noise is that of their true share; `oracle_blocks`: by their true
-share; `otsu`: the best of four thresholds, picked on the judged pictures, which no user could do (`best_narrow`: best
-in the narrow band); `everything`: all pixels.
+less than .7 of how shares vary, its threshold is that of the table's means, a rule that was decided on part A, after
+figures of part C had been seen. `intra+inter`, `inter`, `intra`: count losses (overlap, 16 effective pixels, one
+training); `llp`: mean shares alone; `qr`: implicit posterior; `soft`, `hard`: every pixel takes its block's mean
+shares, or its most frequent class. All have the same network, augmentation, steps (750), batch and learning rate
+(0.01); `--only tuning` tries a method of each family of losses at {rates}, learned on part B of {rate_set} and judged
+on part A. `lowres`: blocks of part C as the table tells of their coarse class, which without noise is that of their
+true share; `oracle_blocks`: by their true share; `otsu`: the best of four thresholds, picked on the judged pictures,
+which no user could do (`best_narrow`: best in the narrow band); `everything`: all pixels.
 
 `masked_iou_calibrated`: with the threshold at which blocks of part B have the table's mean shares
 (`table_threshold`). `boundary_distance`: mean distance of each boundary from the other, px. `pepper`: components below
