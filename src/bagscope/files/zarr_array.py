@@ -8,19 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import imagecodecs
 import numpy as np
 
 from bagscope.errors import ImageReadError, shown
 
 _LARGEST_JSON = 10_000_000
 # Their names in the metadata of either version.
-_DECODERS: dict[str, Callable[[bytes], Any]] = {
-    "blosc": imagecodecs.blosc_decode,
-    "zlib": imagecodecs.zlib_decode,
-    "gzip": imagecodecs.gzip_decode,
-    "zstd": imagecodecs.zstd_decode,
-}
+_CODECS = ("blosc", "zlib", "gzip", "zstd")
 
 
 def zarr_json(path: Path) -> dict[str, Any]:
@@ -151,9 +145,16 @@ class ZarrArray:
 
 
 def _decoder(name: str) -> Callable[[bytes], Any]:
-    if name not in _DECODERS:
+    if name not in _CODECS:
         raise _unknown(name, "codec")
-    return _DECODERS[name]
+    # Imported here: all that is not compressed so is read without imagecodecs, too.
+    try:
+        import imagecodecs
+    except ImportError:
+        cause = f"compression {name} needs imagecodecs"
+        raise ImageReadError(cause, "Run `pip install imagecodecs`.", code="codec") from None
+    decode: Callable[[bytes], Any] = getattr(imagecodecs, f"{name}_decode")
+    return decode
 
 
 def _without_checksum(data: bytes) -> bytes:
@@ -162,5 +163,5 @@ def _without_checksum(data: bytes) -> bytes:
 
 def _unknown(value: object, what: str) -> ImageReadError:
     cause = f"a Zarr array with {what} {shown(value)}"
-    known = ", ".join(_DECODERS)
+    known = ", ".join(_CODECS)
     return ImageReadError(cause, f"Save it plainly or with one of {known}, or as OME-TIFF.", code="codec")
