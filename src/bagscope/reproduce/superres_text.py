@@ -132,7 +132,8 @@ def _interval(default: np.ndarray, other: np.ndarray, name: str, how: np.ufunc) 
             found: np.ndarray = how(iou[..., : len(default)].mean(-1), iou[..., len(default) :].mean(-1))
         return found
 
-    told = bootstrap(entries, statistic)
+    with np.errstate(invalid="ignore"):  # a ceiling of nothing at all is no ceiling
+        told = bootstrap(entries, statistic)
     values = {name: float(told.estimate), f"{name}_low": float(told.low), f"{name}_high": float(told.high)}
     return {word: value for word, value in values.items() if np.isfinite(value)}
 
