@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from bagscope.files.pictures import webp
 from bagscope.ops.shrink import shrunk
 from bagscope.report.figures import png
-from bagscope.report.page_parts import environment, hash_of, json_text, page_file
+from bagscope.report.page_parts import json_text, page_file, rendered
 from bagscope.report.pictures import composite, contrast_of, uri
 from bagscope.tables.block_form import Form
 from bagscope.tables.block_views import BlockViews
@@ -44,26 +44,18 @@ def page(form: Form, views: BlockViews) -> str:
         }
         for at, one in enumerate(drawn)
     ]
-    style = page_file("sheet.css") + _mark(views.context)
-    script = page_file("sheet.js")
     values = [["" if np.isnan(share) else f"{100 * share:.6g}" for share in row] for row in form.shares]
     head, *rows = _records(form)
-    return (
-        environment()
-        .from_string(page_file("sheet.html"))
-        .render(
-            cards=cards,
-            rest=form.fine[0],
-            asked=list(enumerate(form.fine))[1:],
-            shows_classes=views.shows_classes,
-            context=views.context,
-            data=json_text({"head": head, "rows": rows, "values": values, "classes": len(form.fine)}),
-            style=style,
-            script=script,
-            style_hash=hash_of(style),
-            script_hash=hash_of(script),
-        )
-    )
+    content = {
+        "cards": cards,
+        "rest": form.fine[0],
+        "asked": list(enumerate(form.fine))[1:],
+        "shows_classes": views.shows_classes,
+        "context": views.context,
+        "data": json_text({"head": head, "rows": rows, "values": values, "classes": len(form.fine)}),
+    }
+    style = page_file("sheet.css") + _mark(views.context)
+    return rendered("sheet.html", content, style=style, script=page_file("sheet.js"))
 
 
 def picture(form: Form, views: BlockViews) -> bytes:

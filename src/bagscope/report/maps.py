@@ -19,13 +19,23 @@ from bagscope.report.charts import history_chart
 from bagscope.report.findings import Findings
 from bagscope.report.gallery import fields_at
 from bagscope.report.marks import marks
-from bagscope.report.page_parts import environment, hash_of, page_file
+from bagscope.report.page_parts import page_file, rendered
 from bagscope.report.pictures import CLASS_COLOURS, composite, contrast_of, uri
 from bagscope.report.sections import number
 from bagscope.tables.frames import read_csv
 
 OUTLINES, CONSISTENCY, EVALUATION = "regions.geojson", "consistency.csv", "evaluation.csv"
 SHOWN, EDGE = 24, 560
+# Of these, "evaluation" and "blocks" are there where their tables are.
+SECTIONS = (
+    ("maps", "Maps"),
+    ("areas", "Areas"),
+    ("evaluation", "Against the truth"),
+    ("blocks", "Blocks"),
+    ("quality", "Failures"),
+    ("model", "Model"),
+    ("origin", "Origin"),
+)
 # Pixels of an image that are read at once.
 _PORTION = 2**22
 _ALPHA, _QUALITY = 0.45, 70
@@ -62,17 +72,8 @@ def maps_page(findings: Findings, progress: Callable[[int, int], None]) -> str:
     ----------
     progress : called with images read and all images that are shown.
     """
-    style, script = page_file("page.css"), page_file("theme.js")
-    return (
-        environment()
-        .from_string(page_file("maps.html"))
-        .render(
-            **_content(findings, progress),
-            style=style,
-            script=script,
-            style_hash=hash_of(style),
-            script_hash=hash_of(script),
-        )
+    return rendered(
+        "maps.html", _content(findings, progress), style=page_file("page.css"), script=page_file("theme.js")
     )
 
 
@@ -94,7 +95,12 @@ def _content(findings: Findings, progress: Callable[[int, int], None]) -> dict[s
         f"{len(scored):,} images mapped for {', '.join(classes)} by a model that learned from whole blocks; "
         f"{str(run.get('time', ''))[:10]}, bagscope {run.get('bagscope', '')}"
     )
+    consistency = _table(findings, CONSISTENCY, ("given_mean", "given_sd", "predicted_mean", "predicted_sd", "n"))
+    evaluation = _evaluation(findings)
+    told = {"evaluation": evaluation, "blocks": consistency}
     return {
+        "skip": "maps",
+        "sections": [(name, title) for name, title in SECTIONS if told.get(name, True)],
         "title": f"bagscope maps: {_named(findings)}",
         "lead": lead,
         "warnings": findings.warnings,
@@ -105,8 +111,8 @@ def _content(findings: Findings, progress: Callable[[int, int], None]) -> dict[s
         "rows": [_row(one, classes, unit) for one in scored.to_dict("records")],
         "shown": [_shown(findings, at, one) for at, one in drawn.items()],
         "more": len(scored) - len(drawn),
-        "consistency": _table(findings, CONSISTENCY, ("given_mean", "given_sd", "predicted_mean", "predicted_sd", "n")),
-        "evaluation": _evaluation(findings),
+        "consistency": consistency,
+        "evaluation": evaluation,
         "failures": findings.failures.head(40).to_dict("records"),
         "history": chart,
         "card": _card(findings),

@@ -14,7 +14,7 @@ from bagscope.report.findings import Findings, read_findings
 from bagscope.report.gallery import make_gallery
 from bagscope.report.maps import holds_maps, maps_page
 from bagscope.report.network import Network, Picture, network_pictures
-from bagscope.report.page_parts import environment, hash_of, json_text, page_file
+from bagscope.report.page_parts import json_text, page_file, rendered
 
 SECTIONS = (
     ("plates", "Plates"),
@@ -67,18 +67,10 @@ def write_report(
         return Path(out)
     solids = shapes.read_solids(findings.folder, findings.model_folder, findings.classes)
     gallery = make_gallery(findings, progress, images=solids is None)
-    style, script = page_file("page.css"), "".join(map(page_file, ("theme.js", "page.js", "solids.js")))
-    page = (
-        environment()
-        .from_string(page_file("page.html"))
-        .render(
-            **_content(findings, gallery, beside, network_pictures(model, findings) if _draws(model) else [], solids),
-            style=style,
-            script=script,
-            style_hash=hash_of(style),
-            script_hash=hash_of(script),
-        )
-    )
+    pictures = network_pictures(model, findings) if _draws(model) else []
+    script = "".join(map(page_file, ("theme.js", "page.js", "solids.js")))
+    content = _content(findings, gallery, beside, pictures, solids)
+    page = rendered("page.html", content, style=page_file("page.css"), script=script)
     write_atomic(Path(out), page)
     return Path(out)
 
@@ -109,6 +101,7 @@ def _content(
     if beside:
         told.insert(5, ("truth", beside.title))
     return {
+        "skip": "plates",
         "title": sections.title(findings),
         "lead": sections.lead(findings),
         "sections": told,

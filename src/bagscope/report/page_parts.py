@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
@@ -13,17 +14,28 @@ import jinja2
 _FILES = "bagscope.report.page_files"
 
 
-def environment() -> jinja2.Environment:
-    """Return what fills templates: every value is escaped unless the template says that it is ours."""
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
 def page_file(name: str) -> str:
     """Return the text of a template, style or script of ours."""
     return resources.files(_FILES).joinpath(name).read_text("utf-8")
 
 
-def hash_of(text: str) -> str:
+def rendered(template: str, content: Mapping[str, Any], *, style: str, script: str) -> str:
+    """Fill a template of ours, which may extend others: every value is escaped unless the template says it is ours.
+
+    Parameters
+    ----------
+    style, script : of the page; its Content-Security-Policy allows no others.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(page_file), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template(template).render(
+        **content, style=style, script=script, style_hash=_hash_of(style), script_hash=_hash_of(script)
+    )
+
+
+def _hash_of(text: str) -> str:
     """Return what a Content-Security-Policy knows a style or script by."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
