@@ -8,10 +8,10 @@ import numpy as np
 
 from bagscope import __version__
 from bagscope.reproduce import digits_protocol as protocol
+from bagscope.reproduce.ledger import key_lines
 from bagscope.reproduce.order import Order
 
 # By these marks other pages of the docs show a table alone.
-KEY_START, KEY_END = "<!-- --8<-- [start:key] -->", "<!-- --8<-- [end:key] -->"
 CURVE_START, CURVE_END = "<!-- --8<-- [start:curve] -->", "<!-- --8<-- [end:curve] -->"
 POOLING_START, POOLING_END = "<!-- --8<-- [start:poolings] -->", "<!-- --8<-- [end:poolings] -->"
 # Kraus, Ba and Frey 2016: mean average precision over images of yeast (table 1), accuracy of images of BBBC021
@@ -82,7 +82,7 @@ Data: {source}."""
 
 def text(order: Order, done: Mapping[tuple[str, int], Mapping[str, float]], source: str) -> str:
     """Return the protocol in words."""
-    options = " --quick" if order.quick else f" --only {order.only}" if order.only else ""
+    options = order.options
     if not options and max((seed for name, seed in done if not name.startswith("default/")), default=0):
         options = "`, then `bagscope reproduce digits --seeds 3"
     last: dict[str, int] = {}
@@ -125,7 +125,7 @@ def key_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
             digits = ".1f" if measure == "image_errors" else ".3f"
             cells.append(f"{np.mean(found):{digits}} ({worst:{'.0f' if digits == '.1f' else '.3f'}})")
         lines.append(f"| {told}, {len(runs)} runs | {' | '.join(cells)} |")
-    return "\n".join([KEY_START, *lines, KEY_END, "", "Means over runs, in brackets the worst run."])
+    return f"{key_lines(lines)}\n\nMeans over runs, in brackets the worst run."
 
 
 def curve_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:

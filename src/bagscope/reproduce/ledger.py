@@ -96,6 +96,11 @@ class Ledger:
         return json.loads(json.dumps(self.protocol, default=str))
 
 
+def key_lines(lines: Sequence[str]) -> str:
+    """Join a table's lines between the marks by which other pages of the docs show it alone."""
+    return "\n".join(["<!-- --8<-- [start:key] -->", *lines, "<!-- --8<-- [end:key] -->"])
+
+
 def spread_table(runs: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
     """Return a Markdown table: per setting and measure the mean over seeds, sd (n - 1), smallest and largest."""
     grouped: dict[tuple[str, str], list[float]] = {}

@@ -50,6 +50,11 @@ class Order:
         """What of an order decides a result, beside setting and seed; see `Ledger`."""
         return {"version": __version__, "quick": self.quick, "test_data": str(self.test_data or "")}
 
+    @property
+    def options(self) -> str:
+        """What of the command line decides which results there are."""
+        return " --quick" if self.quick else f" --only {self.only}" if self.only else ""
+
     def settings(self, known: Sequence[str]) -> list[str]:
         """Return the settings to run: all, or the one asked for, or all that begin with it and '/'.
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from bagscope import __version__
+from bagscope.reproduce.ledger import key_lines
 from bagscope.reproduce.order import Order
 
-# By these marks other pages of the docs show the table alone.
-KEY_START, KEY_END = "<!-- --8<-- [start:key] -->", "<!-- --8<-- [end:key] -->"
 KINDS = ("default", "quick", "sparse", "dense", "morphometry", "boosting", "six")
 _TITLES = {
     "adrenal28": "adrenal glands, 28^3",
@@ -52,10 +51,9 @@ Data: {sources}."""
 
 def text(order: Order, done: Mapping[tuple[str, int], Mapping[str, float] | None], sources: Mapping[str, str]) -> str:
     """Return the protocol in words."""
-    options = " --quick" if order.quick else f" --only {order.only}" if order.only else ""
     known = {key: values for key, values in done.items() if values is not None}
     return PROTOCOL.format(
-        key=key_table(known), options=options, version=__version__, sources="; ".join(sources.values())
+        key=key_table(known), options=order.options, version=__version__, sources="; ".join(sources.values())
     )
 
 
@@ -79,4 +77,4 @@ def key_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
         own = row.get("default", row.get("quick", []))
         change = f"{np.mean([one['rotation_change'] for one in own]):.4f}" if own else ""
         lines.append(f"| {_TITLES.get(of, of)} | {' | '.join(cells)} | {change} |")
-    return "\n".join([KEY_START, *lines, KEY_END])
+    return key_lines(lines)

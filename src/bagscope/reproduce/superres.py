@@ -194,7 +194,7 @@ def _of_network(
     told = {"train_seconds": seconds, "table_threshold": limit}
     calibrated = [p >= limit for p in said]
     # As maps.threshold = auto decides.
-    by_table = kind in DEFAULTS and known.table.is_weak(one_run.block_counts(of.learned, known))
+    by_table = kind in DEFAULTS and known.table.is_weak(model.card.training["blocks"])
     return calibrated if by_table else [p > 0.5 for p in said], calibrated, told
 
 

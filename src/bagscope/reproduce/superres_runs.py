@@ -69,12 +69,6 @@ def write_screen(folder: Path, pictures: Path, found: Sequence[Picture], learned
     write_atomic(folder / SCREEN, csv_bytes(pd.DataFrame(rows, columns=["image", "coarse", TRUTH, "group"])))
 
 
-def block_counts(learned: Sequence[int], known: Coarse) -> dict[str, int]:
-    """Blocks to learn from, of each coarse class of the table."""
-    names = np.concatenate([known.classes[at] for at in learned]).astype(str)
-    return {name: int((names == name).sum()) for name in known.table.coarse}
-
-
 def trained(folder: Path, choices: Mapping[str, Any], seed: int, events: Events) -> BlocksModel:
     """Train on a written screen."""
     shutil.rmtree(folder / "model", ignore_errors=True)

@@ -9,13 +9,12 @@ import numpy as np
 from bagscope import __version__
 from bagscope.ops.intervals import bootstrap
 from bagscope.report.figures import MapRow, map_figure
-from bagscope.reproduce.ledger import Ledger
+from bagscope.reproduce.ledger import Ledger, key_lines
 from bagscope.reproduce.order import Order
 from bagscope.reproduce.superres_data import Picture
 from bagscope.reproduce.superres_runs import RATES, TUNING_SET, kept
 
 PICTURE = "maps.png"
-KEY_START, KEY_END = "<!-- --8<-- [start:key] -->", "<!-- --8<-- [end:key] -->"
 KINDS = (
     "supervised", "default", "quick", "intra+inter", "inter", "intra", "llp", "qr", "soft", "hard", "lowres",
     "oracle_blocks", "otsu", "everything",
@@ -60,9 +59,8 @@ Data: {sources}."""
 
 def text(order: Order, done: Mapping[tuple[str, int], Mapping[str, float]], sources: Mapping[str, str]) -> str:
     """Return the protocol in words."""
-    options = " --quick" if order.quick else f" --only {order.only}" if order.only else ""
     return PROTOCOL.format(
-        key=key_table(done), options=options, version=__version__, sources="; ".join(sources.values()),
+        key=key_table(done), options=order.options, version=__version__, sources="; ".join(sources.values()),
         picture=PICTURE, rates=", ".join(f"{rate:g}" for rate in RATES), rate_set=TUNING_SET,
     )  # fmt: skip
 
@@ -80,7 +78,7 @@ def key_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
         own = next((row[kind] for kind in DEFAULTS if kind in row), [])
         share = own[0].get("share_of_supervised") if own else None
         lines.append(f"| {of.replace('_', ', ')} | {' | '.join(cells)} | {'' if share is None else f'{share:.3f}'} |")
-    return "\n".join([KEY_START, *lines, KEY_END])
+    return key_lines(lines)
 
 
 def _cell(runs: Sequence[Mapping[str, float]]) -> str:

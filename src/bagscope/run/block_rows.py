@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from bagscope.errors import BagscopeError, ImageReadError, Problem, TableError
 from bagscope.files.field import FieldFiles, read_field_header
@@ -98,7 +99,7 @@ def known_blocks(
     problems: list[Problem] = []
     fields = fields_of(screen, images)
     learned = [at for at in sorted(headers) if str(screen.rows["split"].iloc[at]) not in (VALIDATION, TEST)]
-    per_cent = in_per_cent(_tables(screen, learned))
+    per_cent = says_per_cent(screen, learned)
     for at in learned:
         try:
             own, more = blocks_of_row(
@@ -114,14 +115,17 @@ def known_blocks(
     return known, problems
 
 
-def _tables(screen: Screen, positions: Sequence[int]) -> Iterator[Path]:
-    """Tables of boxes that can be read; the others are told of one by one."""
+def says_per_cent(screen: Screen, positions: Iterable[int]) -> bool:
+    """Whether the boxes of these rows are told in per cent; tables that cannot be read are told of one by one."""
+    return in_per_cent(_tables(screen, positions))
+
+
+def _tables(screen: Screen, positions: Iterable[int]) -> Iterator[pd.DataFrame]:
     for at in positions:
         try:
             path = side_file(screen, at, COARSE)
             if path is not None and path.suffix.lower() in _BOXES:
-                read_csv(path)
-                yield path
+                yield read_csv(path)
         except BagscopeError:
             continue
 

@@ -19,13 +19,13 @@ from bagscope.files.signature import signature
 from bagscope.files.tile_store import TileStore
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import replacing, write_atomic, write_json
-from bagscope.run.block_rows import COARSE, KnownBlocks, blocks_of_row, listed, side_file, zoom_of
+from bagscope.run.block_rows import COARSE, KnownBlocks, blocks_of_row, listed, says_per_cent, side_file, zoom_of
 from bagscope.run.check import CheckReport
 from bagscope.run.check_blocks import check_scoring
 from bagscope.run.compute import threads
 from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, Failure, failure_table, of_check, of_error
-from bagscope.run.inputs import Source, field_signature, fields_of, make_source
+from bagscope.run.inputs import Source, field_signature, make_source
 from bagscope.run.judge import JudgedFields, gone, refuse_changed, stop_when_too_many
 from bagscope.run.map_evaluation import EVALUATION, evaluation_table, rightness, truth_of
 from bagscope.run.map_image import Picture, Places, Rules, limits_of, make_map, outlined, tile_edge
@@ -155,6 +155,7 @@ class _Screen:
         trained = checked_options(BlocksSection, model.card.blocks, "blocks")
         given = {name: getattr(job.blocks, name) for name in job.blocks.model_fields_set}
         self._blocks = BlocksSection(**(trained | given | {"pixels": ""}))
+        self._per_cent = says_per_cent(screen, source.positions.tolist())
         self._pixels = [height * width for _, height, width in source.store.shapes]
 
     def mapped(self, failures: list[Failure]) -> _Judged:
@@ -188,7 +189,7 @@ class _Screen:
         name = field_name(at, [Path(str(self._screen.rows[self._screen.image_columns[0]].iloc[at])).stem])
         names = (f"{MAPS}/{name}.ome.tif", f"{OUTLINES}/{name}.geojson")
         places = Places(self._out / names[0], self._out / names[1], self._parts.cells_path(at), names)
-        blocks = self._known(at, header, judged).blocks
+        blocks = self._known(i, at, header, judged).blocks
         truth, side = self._truth(at, header, judged)
         mark = fingerprint(
             sign,
@@ -244,15 +245,17 @@ class _Screen:
             field.paths[0].name,
         )
 
-    def _known(self, at: int, header: Header, judged: _Judged) -> KnownBlocks:
+    def _known(self, i: int, at: int, header: Header, judged: _Judged) -> KnownBlocks:
         """Blocks of an image; a table of them that cannot be read costs the comparison, not the map."""
         none = np.empty(0, np.int64)
         nothing = KnownBlocks(Blocks(none, none, none, np.empty(0, dtype=object)), None)
         if COARSE not in self._screen.rows:
             return nothing
         try:
-            zoom = zoom_of(fields_of(self._screen, self._job.images)[at], header)
-            found, problems = blocks_of_row(self._screen, at, header, self._blocks, len(self._model.classes), zoom=zoom)
+            zoom = zoom_of(self._source.store.fields[i], header)
+            found, problems = blocks_of_row(
+                self._screen, at, header, self._blocks, len(self._model.classes), zoom=zoom, per_cent=self._per_cent
+            )
         except BagscopeError as error:
             judged.failures.append(self._aside(error, at, COARSE))
             return nothing

@@ -100,13 +100,9 @@ def read_boxes(path: Path, height: int, width: int, *, per_cent: bool = False) -
     return blocks, problems + _overlapping(blocks, file)
 
 
-def in_per_cent(paths: Iterable[Path]) -> bool:
+def in_per_cent(tables: Iterable[pd.DataFrame]) -> bool:
     """Whether a screen's tables of boxes hold a probability above 1: then all of them are read as per cent."""
-    for path in paths:
-        table = read_csv(path)
-        if "probability" in table and (_probabilities(table) > 1).any():
-            return True
-    return False
+    return any("probability" in table and bool((_probabilities(table) > 1).any()) for table in tables)
 
 
 def coarser(blocks: Blocks, zoom: tuple[float, float]) -> tuple[Blocks, int]:
