@@ -1,4 +1,6 @@
-"""What tests of several rooms share: a toy screen, and a model trained on it for a moment."""
+"""What tests of several rooms share: a toy screen, a model trained on it for a moment, and a browser."""
+
+import shutil
 
 import pytest
 
@@ -17,3 +19,18 @@ def trained(toy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "model"
     toys.quick(toy, folder)
     return folder
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium without a window, driven by playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: install Debian's chromium to have pages clicked through")
+    with sync_api.sync_playwright() as player:
+        started = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import shutil
 from collections import Counter
 
 import numpy as np
@@ -284,19 +283,6 @@ def test_a_form_of_another_table_is_refused(tmp_path):
 
 
 # In a browser ----------------------------------------------------------------------------------------------
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: install Debian's chromium to have the sheet filled in")
-    with sync_api.sync_playwright() as player:
-        started = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
 
 
 def opened(browser, page):

@@ -289,19 +289,6 @@ def test_no_scores_are_refused(tmp_path):
 
 # In a browser --------------------------------------------------------------------------------------------------------
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: install Debian's chromium to have the page clicked through")
-    with sync_api.sync_playwright() as player:
-        started = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
-
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_clicks_through_the_page_without_an_error_or_an_outside_request(browser, page, width):
