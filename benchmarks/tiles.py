@@ -16,7 +16,7 @@ from benchmarks.rows import Row
 from benchmarks.sizes import Size
 from benchmarks.tree import GB, peak_bytes
 
-# Windows of both: MONAI's roi and overlap, and ours, a tile and all that its pixels rest on.
+# MONAI's windows and their overlap. Ours are as in scoring: tiles of as many pixels, and all that these rest on.
 ROI, OVERLAP = 512, 0.25
 SIDES = ("monai", "ours")
 # Each takes a minute or more, so they take turns only so often.
@@ -26,8 +26,8 @@ _TURNS = 2
 def tiles(size: Size, scratch: Path) -> list[Row]:
     """Time and peak memory of MONAI's sliding window and of ours on one large RGB image, from file to probabilities.
 
-    Both read the same file with the same network and windows of 512 px. Where one window of MONAI's alone judges a
-    pixel, far from the window's edge, both say the same.
+    Both read the same file with the same network. Where one window of MONAI's alone judges a pixel, far from the
+    window's edge, both say the same.
 
     Raises
     ------

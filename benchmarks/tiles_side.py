@@ -17,7 +17,7 @@ from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import scratch_file
 from bagscope.run.panels import panelled
 from bagscope.run.predict_blocks import BlocksModel, open_blocks
-from bagscope.run.tiles import judge_tiles
+from bagscope.run.tiles import TILE, judge_tiles
 from benchmarks.tiles import OVERLAP, ROI
 
 
@@ -31,14 +31,14 @@ def inside(edge: int) -> tuple[int, int]:
 def ours(model: BlocksModel, path: Path) -> np.ndarray:
     """Judge an image as scoring does, its map kept in a file; return the probabilities inside."""
     header, reach = read_header(path), int(model.network.reach)  # type: ignore[arg-type]
-    edge, tile = header.height, ROI - 2 * reach
+    edge = header.height
     first, last = inside(edge)
     found = np.zeros((2, last - first, last - first), np.float32)
-    with DecodingWorker(60) as worker, scratch_file(path.parent, stored_bytes(2, edge, edge, tile)) as stream:
+    with DecodingWorker(60) as worker, scratch_file(path.parent, stored_bytes(2, edge, edge, TILE)) as stream:
         field = FieldFiles((path,), ())
-        read = panelled(lambda *window: worker.read(field, window), header, tile, reach)
-        store = TileStore(stream, 2, edge, edge, tile)
-        for place, p in judge_tiles(model.network, model.card, read, edge, edge, model.device, tile):
+        read = panelled(lambda *window: worker.read(field, window), header, TILE, reach)
+        store = TileStore(stream, 2, edge, edge, TILE)
+        for place, p in judge_tiles(model.network, model.card, read, edge, edge, model.device):
             store.put(place.y0, place.x0, p)
             y0, y1 = max(place.y0, first), min(place.y1, last)
             x0, x1 = max(place.x0, first), min(place.x1, last)
