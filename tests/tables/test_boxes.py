@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bagscope.errors import TableError
-from bagscope.tables.boxes import binned, grid_of, read_boxes
+from bagscope.tables.boxes import binned, blocks_of_labels, read_boxes
 
 
 def boxes(tmp_path, text, height=100, width=200):
@@ -41,11 +41,23 @@ def test_overlapping_boxes_count_and_are_told(tmp_path):
 
 def test_a_coarse_image_is_a_grid_of_blocks():
     codes = np.array([[0, 1], [255, 2]])
-    found = grid_of(codes, 64, 64, 0, 255)
+    found, _ = blocks_of_labels(codes, 64, 64, 0, 255)
     assert list(zip(found.y, found.x, found.coarse, strict=True)) == [(0, 0, "0"), (0, 32, "1"), (32, 32, "2")]
     assert found.size.tolist() == [32] * 3
-    whole = grid_of(np.kron(codes, np.ones((32, 32), int)), 64, 64, 32, 255)
+    whole, _ = blocks_of_labels(np.kron(codes, np.ones((32, 32), int)), 64, 64, 32, 255)
     assert whole.coarse.tolist() == found.coarse.tolist()
     for shape, cause in (((99, 100), "99x100"), ((64, 64), "how large a block is")):
         with pytest.raises(TableError, match=cause):
-            grid_of(np.zeros(shape, int), 64 if shape[0] == 64 else 1000, 64 if shape[0] == 64 else 1000, 0, -1)
+            blocks_of_labels(
+                np.zeros(shape, int), 64 if shape[0] == 64 else 1000, 64 if shape[0] == 64 else 1000, 0, -1
+            )
+
+
+def test_squares_of_a_coarse_image_that_hold_several_classes_are_counted():
+    codes = np.kron(np.array([[1, 2], [3, 4]]), np.ones((32, 32), int))
+    assert blocks_of_labels(codes, 64, 64, 32, 255)[1] == []
+    codes[40, 3] = 9
+    blocks, problems = blocks_of_labels(codes, 64, 64, 32, 255, "coarse.png")
+    assert blocks.coarse.tolist() == ["1", "2", "4"]
+    assert [(one.severity, one.code, one.file) for one in problems] == [("warn", "mixed_squares", "coarse.png")]
+    assert problems[0].cause.startswith("1 of 4 squares of 32 px")

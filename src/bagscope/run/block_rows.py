@@ -15,7 +15,7 @@ from bagscope.files.reader import Header, read_labels
 from bagscope.run.inputs import fields_of
 from bagscope.settings.block_sections import BlocksSection
 from bagscope.settings.sections import ImagesSection
-from bagscope.tables.boxes import Blocks, coarser, grid_of, in_per_cent, read_boxes
+from bagscope.tables.boxes import Blocks, blocks_of_labels, coarser, in_per_cent, read_boxes
 from bagscope.tables.frames import read_csv
 from bagscope.tables.paths import ImageFolder
 from bagscope.tables.splits import TEST, VALIDATION
@@ -67,7 +67,8 @@ def blocks_of_row(
                 raise ImageReadError(cause, said.fix, code=said.code, file=path)
         else:
             try:
-                blocks = grid_of(read_labels(path), header.height, header.width, section.size, section.nodata)
+                labels, size = read_labels(path), (header.height, header.width)
+                blocks, problems = blocks_of_labels(labels, *size, section.size, section.nodata, str(path))
             except TableError as error:
                 said = error.problem
                 raise ImageReadError(said.cause, said.fix, code=said.code, file=path) from None

@@ -166,19 +166,26 @@ def _overlapping(blocks: Blocks, file: str) -> list[Problem]:
     return [Problem("warn", "overlap", f"{count} pairs of boxes overlap; a crop counts one of them", "", file)]
 
 
-def grid_of(codes: np.ndarray, height: int, width: int, size: int, nodata: int) -> Blocks:
+def blocks_of_labels(
+    codes: np.ndarray, height: int, width: int, size: int, nodata: int, file: str = ""
+) -> tuple[Blocks, list[Problem]]:
     """Make blocks of a coarse label image.
 
     Parameters
     ----------
     codes : (h, w) whole numbers, a pixel for a block; or of full resolution, then every square of `size` pixels whose
         numbers are all the same is a block.
-    height, width : of the image. nodata : number that means: no label.
+    height, width : of the image. nodata : number that means: no label. file : of the label image, for messages.
+
+    Returns
+    -------
+    The blocks, and a word on squares that are none since several coarse classes share them.
 
     Raises
     ------
     TableError : sizes that do not fit, or full resolution without a size.
     """
+    problems: list[Problem] = []
     h, w = codes.shape
     if height % h or width % w or height // h != width // w:
         cause = f"a coarse label image of {h}x{w} for an image of {height}x{width}"
@@ -192,11 +199,16 @@ def grid_of(codes: np.ndarray, height: int, width: int, size: int, nodata: int) 
         rows, columns, edge = h // size, w // size, size
         tiles = codes[: rows * size, : columns * size].reshape(rows, size, columns, size)
         low, high = tiles.min((1, 3)), tiles.max((1, 3))
+        mixed = int((low != high).sum())
+        if mixed:
+            cause = f"{mixed} of {low.size} squares of {size} px hold several coarse classes and are left out"
+            fix = "Where blocks are larger or smaller, name their edge with --set blocks.size."
+            problems.append(Problem("warn", "mixed_squares", cause, fix, file))
         codes = np.where(low == high, low, np.iinfo(np.int64).min).astype(np.int64)
     known = (codes != nodata) & (codes != np.iinfo(np.int64).min)
     row, column = np.nonzero(known)
     names = codes[known].astype(int).astype(str).astype(object)
-    return Blocks(row * edge, column * edge, np.full(len(row), edge), names)
+    return Blocks(row * edge, column * edge, np.full(len(row), edge), names), problems
 
 
 def covered(blocks: Blocks, height: int, width: int) -> np.ndarray:
