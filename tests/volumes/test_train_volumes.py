@@ -119,13 +119,23 @@ def test_the_area_under_the_curve_is_that_of_pairs():
     target = np.array([0, 1, 0, 1, 1])
     score = np.stack([np.zeros(5), [0.1, 0.3, 0.3, 0.9, 0.0]], 1)
     pairs = [(a > b) + 0.5 * (a == b) for a in score[target == 1, 1] for b in score[target == 0, 1]]
-    assert area(score, target) == pytest.approx(np.mean(pairs))
-    frame = pd.DataFrame({"group": list("abcde"), "target": target})
+    assert area(score, target, np.zeros(5)) == pytest.approx(np.mean(pairs))
+    frame = pd.DataFrame({"group": list("abcde"), "target": target, "fold": 0})
     for name, sign in (("default", 1), ("network", -1)):
         frame[f"{name}:x"], frame[f"{name}:y"] = 0.0, sign * score[:, 1]
     found = comparison(frame, ("x", "y")).set_index("method")
     assert found["auc"]["network"] == pytest.approx(1 - np.mean(pairs))
     assert found["default_above"]["network"] == pytest.approx(2 * np.mean(pairs) - 1)
+
+
+def test_only_scores_of_one_model_are_compared():
+    target, fold = np.array([0, 1, 0, 1, 1, 1]), np.array([0, 0, 1, 1, 1, 2])
+    score = np.stack([np.zeros(6), [0.1, 0.2, 5.0, 6.0, 4.0, -9.0]], 1)
+    # One pair of fold 0 is in order, and one of two of fold 1; fold 2 has no pair.
+    assert area(score, target, fold) == pytest.approx(2 / 3)
+    assert np.isnan(area(score[target == 1], target[target == 1], fold[target == 1]))
+    shifted = score + 100.0 * fold[:, None] * np.array([0, 1])
+    assert area(shifted, target, fold) == area(score, target, fold)
 
 
 def test_bad_volumes_are_listed_and_the_others_go_on(tmp_path):

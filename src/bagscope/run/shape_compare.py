@@ -18,12 +18,13 @@ def comparison(
 ) -> pd.DataFrame:
     """Area under the ROC curve of every method, and how far the default is above it.
 
-    For two classes of the second; else the mean over classes, each against all others. Intervals by a bootstrap over
-    groups, the same draws for all methods.
+    For two classes of the second; else the mean over classes, each against all others. Only bags that the same model
+    judged are compared: scores of two models have no common scale (LeDell, Petersen and van der Laan, Electronic
+    Journal of Statistics 9 (2015) 1583). Intervals by a bootstrap over groups, the same draws for all methods.
 
     Parameters
     ----------
-    scores : per bag `group`, `target` (class number), and `<method>:<output>`.
+    scores : per bag `group`, `target` (class number), `fold` (which model judged it), and `<method>:<output>`.
 
     Returns
     -------
@@ -31,14 +32,14 @@ def comparison(
     """
     numbers, names = pd.factorize(scores["group"])
     members = [np.flatnonzero(numbers == g) for g in range(len(names))]
-    target = scores["target"].to_numpy(int)
+    target, fold = scores["target"].to_numpy(int), scores["fold"].to_numpy(int)
     values = {
         m: scores[[f"{m}:{one}" for one in outputs]].to_numpy(float) for m in methods if f"{m}:{outputs[0]}" in scores
     }
     rng = np.random.default_rng([seed, 77])
     draws = [np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))]) for _ in range(DRAWS)]
-    drawn = {m: np.array([area(v[at], target[at]) for at in draws]) for m, v in values.items()}
-    whole = {m: area(v, target) for m, v in values.items()}
+    drawn = {m: np.array([area(v[at], target[at], fold[at]) for at in draws]) for m, v in values.items()}
+    whole = {m: area(v, target, fold) for m, v in values.items()}
     first = next(iter(values))
     rows = []
     for method in values:
@@ -50,14 +51,28 @@ def comparison(
     return pd.DataFrame(rows, columns=columns)
 
 
-def area(scores: np.ndarray, target: np.ndarray) -> float:
-    """Area under the ROC curve: of the second of two classes, else the mean over all against the rest.
+def area(scores: np.ndarray, target: np.ndarray, fold: np.ndarray) -> float:
+    """Probability that of two bags of one fold the one with the class scores above the one without.
+
+    Area under the ROC curve: of the second of two classes, else the mean over all against the rest.
 
     Parameters
     ----------
-    scores : (B, O) log-probabilities. target : (B,) class numbers.
+    scores : (B, O) log-probabilities. target : (B,) class numbers. fold : (B,) which model judged each.
     """
     if scores.shape[1] == 2:
-        return auc(scores[:, 1] - scores[:, 0], target == 1)
-    found = [auc(scores[:, k], target == k) for k in range(scores.shape[1]) if 0 < (target == k).sum() < len(target)]
-    return float(np.mean(found)) if found else float("nan")
+        return _within(scores[:, 1] - scores[:, 0], target == 1, fold)
+    found = [_within(scores[:, k], target == k, fold) for k in range(scores.shape[1])]
+    known = [one for one in found if not np.isnan(one)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _within(score: np.ndarray, positive: np.ndarray, fold: np.ndarray) -> float:
+    """Mean of the folds' areas, each by the number of its pairs; NaN where no fold has one."""
+    right = pairs = 0.0
+    for one in np.unique(fold):
+        own = fold == one
+        count = float(positive[own].sum()) * float((~positive[own]).sum())
+        if count:
+            right, pairs = right + count * auc(score[own], positive[own]), pairs + count
+    return right / pairs if pairs else float("nan")
