@@ -21,7 +21,8 @@ _TITLES = {
 }
 PROTOCOL = """{key}
 
-Areas under the ROC curve with 95 % bootstrap intervals (over volumes, or over embryos); means over seeds.
+Areas under the ROC curve with 95 % bootstrap intervals (over volumes, or over embryos); means over seeds, which deal
+folds anew too. Only volumes that the same model judged are compared, since scores of two models have no common scale.
 
 `adrenalN`: AdrenalMNIST3D at N^3, normal or hyperplasia, five-fold cross-validation on its training part. Donors are
 unknown, so both glands of one may stand in two folds, which flatters all methods alike. Its validation part is judged
