@@ -64,6 +64,25 @@ def test_a_turned_solid_has_no_holes():
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("z", [2.5, 4.0])
+def test_a_solid_of_coarse_planes_has_no_holes_between_them(z):
+    sites, _ = on_lattice([ball(10, (z, 0.3, 0.3))], [STILL], Lattice(0.3, 2.0, 4.0))
+    filled = np.unique(sites.place[:, 1].numpy())
+    assert len(filled) == filled.max() - filled.min() + 1
+
+
+def test_a_shape_is_told_the_same_whatever_lies_beside_it():
+    shape, lattice = ball(5), Lattice(1.0, 2.0, 4.0)
+    alone, told = on_lattice([shape], [STILL], lattice)
+    for radius in (3, 7, 8, 9, 12, 14, 16):
+        both, features = on_lattice([shape, ball(radius)], [STILL, STILL], lattice)
+        own = both.place[:, 0] == 0
+        torch.testing.assert_close(features[own], told)
+        # The network gathers blocks of 2, 4 and 8 cells: the middle is at one place of them.
+        off = both.place[own, 1:] - alone.place[:, 1:]
+        assert (off == off[0]).all() and (off[0] % 8 == 0).all()
+
+
 def test_cells_are_as_many_as_asked_for_but_no_finer_than_voxels():
     shape = ball(6)
     assert lattice_of([shape], 6).cell == pytest.approx(shape.reach / 3)

@@ -65,7 +65,7 @@ def into_cells(points: Tensor, values: Tensor, volume: Tensor, cell: float, side
 
     Returns
     -------
-    The occupied cells, and (M, 1 + F) their features: points per cell divided by the mean of the occupied, values.
+    The occupied cells, and (M, 1 + F) their features: points of a cell divided by their mean in its volume, values.
 
     Raises
     ------
@@ -91,4 +91,6 @@ def into_cells(points: Tensor, values: Tensor, volume: Tensor, cell: float, side
     sites, _ = make_sites(sites_at, (side, side, side), volumes)
     full = counts.to(values.dtype)
     means = values.new_zeros(len(found), values.shape[1]).index_add(0, row, values) / full[:, None]
-    return sites, torch.cat([(full / full.mean())[:, None], means], 1)
+    own = sites_at[:, 0]
+    mean = full.new_zeros(volumes).index_add(0, own, full) / sites.lengths
+    return sites, torch.cat([(full / mean[own])[:, None], means], 1)

@@ -19,7 +19,9 @@ WIDTHS = (0.12, 0.25, 0.5)
 FEATURES = 3 + len(WIDTHS)
 # A cell is met by at least so many points each way, so that a turned shape has no holes.
 _POINTS_PER_CELL = 2
-_MOST_PARTS = 6
+# The middle is a multiple of what the network's halvings divide by, so that the same cells are gathered whatever the
+# grid's size, which the largest shape beside it decides.
+_ALIGNED = 8
 # Filled shares of a flat surface, so that all features are near 1.
 _FILLED = 0.5
 
@@ -104,7 +106,8 @@ def on_lattice(shapes: Sequence[Shape], poses: Sequence[Pose], lattice: Lattice)
         values.append(told)
         own.append(np.full(len(found), number))
     every = np.concatenate(points).astype(np.float32)
-    side = 2 * (int(np.abs(every).max() / lattice.cell) + 2)
+    reach = int(np.abs(every).max() / lattice.cell) + 2
+    side = 2 * -(-reach // _ALIGNED) * _ALIGNED
     scale = np.array([lattice.depth, lattice.thickness, *[_FILLED] * len(WIDTHS)], np.float32)
     scaled = np.concatenate(values) / scale
     return into_cells(
@@ -119,7 +122,7 @@ def on_lattice(shapes: Sequence[Shape], poses: Sequence[Pose], lattice: Lattice)
 def _filled(shape: Shape, pose: Pose, cell: float) -> tuple[np.ndarray, np.ndarray]:
     """Points of a shape in its pose, coarse voxels as several of them."""
     edges = np.asarray(shape.spacing, np.float32)
-    parts = [min(_MOST_PARTS, max(1, int(np.ceil(_POINTS_PER_CELL * edge / cell - 1e-6)))) for edge in edges]
+    parts = [max(1, int(np.ceil(_POINTS_PER_CELL * edge / cell - 1e-6))) for edge in edges]
     # Middles of the parts that each voxel falls into, and the shift within a part.
     steps = np.meshgrid(*[(np.arange(n) + 0.5) / n - 0.5 for n in parts], indexing="ij")
     offsets = np.stack(steps, -1).reshape(-1, 3) * edges
