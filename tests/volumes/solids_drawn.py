@@ -37,6 +37,8 @@ def screen_of(folder, count=8, **change):
         rows.append(
             {"image": f"v{at}.ome.tif", "well": f"A{at + 1:02d}", "label": label, "spacing_um": "", "group": ""}
         )
+    extra = {name: "" for columns in change.get("rows", {}).values() for name in columns}
+    rows = [extra | row for row in rows]
     for at, columns in change.get("rows", {}).items():
         rows[at] |= columns
     with (folder / "screen.csv").open("w", newline="") as stream:

@@ -88,3 +88,45 @@ def test_parts_of_a_mask_are_one_shape_or_the_largest():
     assert largest.measures["components"] == 1
     assert largest.cut.middle == pytest.approx((10, 10, 28))
     assert largest.volume < both.volume
+
+
+def test_numbers_may_be_as_large_as_their_type_allows():
+    labels = stack().astype(np.uint64)
+    labels[labels == 4] = 2**63 + 5
+    cuts = {cut.number: cut for cut in cut_out(labels)}
+    assert sorted(cuts) == [1, 2, 2**63 + 5]
+    assert cuts[2].touching == pytest.approx(80 / 520)
+    assert cuts[2**63 + 5].at_border
+
+
+def test_a_mask_keeps_its_number_and_labels_their_rules_whatever_the_number():
+    one = np.zeros((8, 8, 8), np.uint8)
+    one[:4, 2:6, 2:6] = 5  # touches the border
+    (solid,), _ = solids_of(one, SPACING, VolumesSection())
+    assert solid.cut.number == 5
+    for number in (1, 5):
+        with pytest.raises(ImageReadError, match="1 at the border"):
+            solids_of((one > 0) * np.uint8(number), SPACING, VolumesSection(content="labels"))
+
+
+def test_a_label_of_several_parts_is_told_of():
+    labels = stack()
+    labels[2:6, 2:6, 28:32] = 1
+    solids, notes = solids_of(labels, SPACING, VolumesSection(content="labels"))
+    assert [one.cut.number for one in solids] == [1, 2]
+    assert notes == ["1 at the border", "1 labels of several separate parts, each counts as one shape"]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "content", "cause"),
+    [
+        (np.array([-1, 1, 0], np.int16), "auto", "voxels below 0 \\(least -1\\)"),
+        (np.array([np.nan, 1, 0], np.float32), "grey", "9 voxels are no finite numbers"),
+        (np.array([7, 7, 7], np.float32), "grey", "0 voxels above 7"),
+        (np.zeros(0, np.uint8), "auto", "0x3x3 voxels"),
+    ],
+)
+def test_voxels_that_are_neither_mask_nor_labels_nor_grey_values_are_named(pixels, content, cause):
+    volume = np.broadcast_to(pixels[:, None, None], (len(pixels), 3, 3)).copy()
+    with pytest.raises(ImageReadError, match=cause):
+        solids_of(volume, SPACING, VolumesSection(content=content))

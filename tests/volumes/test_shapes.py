@@ -80,7 +80,8 @@ def test_a_shape_is_told_the_same_whatever_lies_beside_it():
         torch.testing.assert_close(features[own], told)
         # The network gathers blocks of 2, 4 and 8 cells: the middle is at one place of them.
         off = both.place[own, 1:] - alone.place[:, 1:]
-        assert (off == off[0]).all() and (off[0] % 8 == 0).all()
+        assert (off == off[0]).all()
+        assert (off[0] % 8 == 0).all()
 
 
 def test_cells_are_as_many_as_asked_for_but_no_finer_than_voxels():

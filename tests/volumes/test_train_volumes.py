@@ -8,7 +8,7 @@ import pytest
 from solids_drawn import QUICK, ellipsoid, screen_of, write_stack
 
 import bagscope as bs
-from bagscope.errors import ModelError, TableError
+from bagscope.errors import ModelError, SettingsError, TableError
 from bagscope.run.shape_compare import area, comparison
 from bagscope.run.shape_scores import judged_solids
 from bagscope.settings.shape_sections import VolumesSection
@@ -106,11 +106,20 @@ def test_a_solid_that_comes_turned_is_judged_as_the_turned_solid(model):
     assert abs(given - by_voxels) > 1e-4
 
 
-def test_methods_are_compared_on_bags_that_none_had_seen(model):
+def test_methods_are_compared_on_bags_that_none_had_seen(model, screen, tmp_path):
     table = pd.read_csv(model.folder / "comparison.csv")
     assert table["method"].tolist() == ["default", "network", "measures", "six", "boosting"]
-    scored = pd.read_csv(model.folder / "cross_fitted.csv")
-    assert sorted(scored["row"]) == list(range(2, 10))
+    folder = model.folder / "cross_fitted"
+    scored = pd.read_csv(folder / "images.csv")
+    assert scored["row"].tolist() == list(range(2, 10))
+    assert set(scored["split"]) == {"test"}
+    assert len(pd.read_csv(folder / "volumes.csv")) == 8
+    halves = [bs.load(model.folder / f"fold_{k}", device="cpu") for k in (0, 1)]
+    said = [half.score(screen, tmp_path / str(k), threads=1) for k, half in enumerate(halves)]
+    # Each half of the rows has the scores of the model that was trained on the other half.
+    same = np.stack([np.isclose(one.images["probability:round"], scored["probability:round"]) for one in said])
+    assert (same.sum(1) == 4).all()
+    assert (same.sum(0) == 1).all()
     # Flat and round solids are told apart by their measures at once.
     assert table.set_index("method")["auc"]["measures"] == 1
 
@@ -189,3 +198,62 @@ def test_labels_are_asked_for_before_anything_is_read(tmp_path):
     with pytest.raises(TableError, match="1 class"):
         bs.train(table, tmp_path / "m", task="volumes", **QUICK)
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("by", ["well", "group"])
+def test_a_bag_has_one_label(tmp_path, by):
+    rows = {at: {"group": f"donor{at // 2}", "well": f"A{at // 2 + 1:02d}"} for at in range(8)}
+    table = screen_of(tmp_path / "s", 8, rows=rows)  # flat and round in turns, two to a donor and well
+    with pytest.raises(TableError, match="4 bags have several labels"):
+        bs.train(table, tmp_path / "m", task="volumes", **QUICK, **{"bags.by": by, "table.label_level": "image"})
+    assert not (tmp_path / "m" / "model.json").exists()
+
+
+def test_a_class_that_only_the_test_rows_have_is_not_learned_and_nothing_breaks(tmp_path):
+    rows = {
+        at: {"label": ("flat", "round", "third")[at // 4], "split": ("train", "train", "test")[at // 4]}
+        for at in range(12)
+    }
+    table = screen_of(tmp_path / "s", 12, rows=rows)
+    model = bs.train(table, tmp_path / "m", task="volumes", **QUICK)
+    scores = model.score(table, tmp_path / "scores", threads=1)
+    assert np.isfinite(scores.images["probability:flat"]).all()
+
+
+def test_scores_know_what_is_asked_for_by_hand(model, screen, scores, tmp_path):
+    unsure = model.score(screen, tmp_path / "a", threads=1, **{"calls.confidence": 0.99999})
+    assert set(pd.read_csv(unsure.folder / "volumes.csv")["call"].fillna("unsure")) == {"unsure"}
+    still = model.score(screen, tmp_path / "b", threads=1, **{"turns.range": "none"})
+    assert not np.allclose(still.images["probability:round"], scores.images["probability:round"], atol=1e-9)
+    with pytest.raises(SettingsError, match="model learned from"):
+        model.score(screen, tmp_path / "c", threads=1, **{"volumes.size": "unit"})
+
+
+def test_a_shape_far_larger_than_the_training_s_is_listed_and_the_others_go_on(model, tmp_path):
+    table = screen_of(tmp_path / "s", 4, rows={1: {"spacing_um": "100;50;50"}})
+    scores = model.score(table, tmp_path / "scores", threads=1)
+    assert scores.images["probability:round"].isna().tolist() == [False, True, False, False]
+    assert "Check its spacing" in scores.failures["fix"][0]
+
+
+def test_a_changed_spacing_is_no_finished_training(tmp_path):
+    table = screen_of(tmp_path / "s", 6, rows={at: {"spacing_um": "1;1;1"} for at in range(6)})
+    bs.train(table, tmp_path / "m", task="volumes", **QUICK)
+    table.write_text(table.read_text().replace("1;1;1", "2;1;1"))
+    with pytest.raises(ModelError, match="trained on other rows or files"):
+        bs.train(table, tmp_path / "m", task="volumes", resume=True, **QUICK)
+
+
+def test_looking_at_voxels_lists_volumes_without_a_shape(model, tmp_path):
+    from bagscope.run.check_volumes import check_volumes
+    from bagscope.run.shape_rows import with_shapes
+    from bagscope.settings.sections import TableSection
+
+    table = screen_of(tmp_path / "s", 4)
+    write_stack(table.parent / "v2.ome.tif", np.zeros((20, 20, 20), np.uint8), (1.0, 0.5, 0.5))
+    section = VolumesSection()
+    report = check_volumes(table, table=TableSection(), volumes=section)
+    assert not report.listed
+    found = with_shapes(report, section, 60)
+    assert found.listed == {2}
+    assert [(one.row, one.severity) for one in found.problems if "0 voxels" in one.cause] == [(4, "list")]

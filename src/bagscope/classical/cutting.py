@@ -45,17 +45,24 @@ def cut_out(labels: np.ndarray, *, alone: bool = False) -> Iterator[Cut]:
     Parameters
     ----------
     labels : (Z, Y, X) whole numbers, 0 = background.
-    alone : everything that is not 0 is one solid, which touches nothing.
+    alone : everything that is not 0 is one solid, which touches nothing; its number is the largest one.
     """
     if alone:
-        labels = (labels != 0).astype(np.uint8)
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        numbers, dense = np.array([labels.max() if labels.size else 0]), (labels != 0).astype(np.uint8)
+    else:
+        # Numbers may be as large as their type allows; what is searched for objects counts from 1.
+        every, inverse = np.unique(labels, return_inverse=True)
+        numbers = every[every != 0]
+        rank = np.zeros(len(every), np.int32)
+        rank[every != 0] = np.arange(1, len(numbers) + 1)
+        dense = rank[inverse].reshape(labels.shape)
+    for at, box in enumerate(ndimage.find_objects(dense), start=1):
         if box is None:
             continue
-        mask = labels[box] == number
-        ends = zip(box, labels.shape, strict=True)
+        ends = zip(box, dense.shape, strict=True)
         at_border = any(part.start == 0 or part.stop == size for part, size in ends)
-        yield Cut(number, box, mask, at_border, 0.0 if alone else _touching(labels, box, number))
+        touching = 0.0 if alone else _touching(dense, box, at)
+        yield Cut(int(numbers[at - 1]), box, dense[box] == at, at_border, touching)
 
 
 def _touching(labels: np.ndarray, box: tuple[slice, ...], number: int) -> float:

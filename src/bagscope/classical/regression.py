@@ -14,6 +14,8 @@ STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 # Measures beyond these quantiles of the training shapes are set to them: a few odd shapes would carry the fit.
 CLIPPED = (0.005, 0.995)
 _FOLDS = 4
+# Log-odds against a class of which there is no example.
+_ABSENT = 6.0
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,14 @@ class Linear:
 
 
 def fit_linear(
-    measures: np.ndarray, target: np.ndarray, groups: np.ndarray, strength: float = 0, seed: int = 0
+    measures: np.ndarray, target: np.ndarray, groups: np.ndarray, outputs: int, strength: float = 0, seed: int = 0
 ) -> Linear:
     """Fit a logistic regression with an L2 penalty.
 
     Parameters
     ----------
-    measures : (N, M). target : (N,) class numbers from 0, all of which occur.
+    measures : (N, M). target : (N,) class numbers from 0; one that does not occur is found improbable everywhere.
+    outputs : O, how many classes there are.
     groups : (N,) what is never cut when the penalty is chosen.
     strength : scikit-learn's C; 0 = the one with the least cross-validated loss.
     """
@@ -51,10 +54,14 @@ def fit_linear(
     mean, scale = clipped.mean(0), clipped.std(0)
     scale = np.where(scale > 1e-12, scale, 1.0)
     x = (clipped - mean) / scale
-    fitted = _regression(strength or _strength(x, target, groups, seed)).fit(x, target)
-    weight, bias = fitted.coef_, fitted.intercept_
-    if len(weight) == 1:  # two classes: scikit-learn keeps the logit of the second alone
-        weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
+    weight, bias = np.zeros((outputs, x.shape[1])), np.full(outputs, -_ABSENT)
+    present = np.unique(target)
+    bias[present] = 0
+    if len(present) > 1:
+        fitted = _regression(strength or _strength(x, target, groups, seed)).fit(x, target)
+        # Of two classes scikit-learn keeps the logit of the second alone.
+        at = present[-len(fitted.coef_) :]
+        weight[at], bias[at] = fitted.coef_, fitted.intercept_
     return Linear(low, high, mean, scale, weight, bias)
 
 
@@ -63,7 +70,7 @@ def _regression(strength: float) -> LogisticRegression:
 
 
 def _strength(x: np.ndarray, target: np.ndarray, groups: np.ndarray, seed: int) -> float:
-    count = min(_FOLDS, len(np.unique(groups)), int(np.bincount(target).min()))
+    count = min(_FOLDS, len(np.unique(groups)), int(np.unique(target, return_counts=True)[1].min()))
     if count < 2:
         return STRENGTHS[2]
     classes = np.unique(target)
@@ -77,7 +84,13 @@ def _strength(x: np.ndarray, target: np.ndarray, groups: np.ndarray, seed: int) 
     return STRENGTHS[int(losses.argmin())]
 
 
-def boosted(measures: np.ndarray, target: np.ndarray, asked: np.ndarray, seed: int = 0) -> np.ndarray:
+def boosted(measures: np.ndarray, target: np.ndarray, asked: np.ndarray, outputs: int, seed: int = 0) -> np.ndarray:
     """Probabilities (N, O) of measures that are asked, by gradient-boosted trees fitted to others."""
+    present = np.unique(target)
+    found = np.zeros((len(asked), outputs))
+    if len(present) < 2:
+        found[:, present] = 1
+        return found
     trees = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.06, max_leaf_nodes=8, random_state=seed)
-    return trees.fit(measures, target).predict_proba(asked)
+    found[:, present] = trees.fit(measures, target).predict_proba(asked)
+    return found

@@ -36,10 +36,15 @@ def check_table(
         return check_scoring(table, job) if card is not None else check_blocks(table, job).report
     if task == "volumes":
         from bagscope.run.check_volumes import check_volumes
+        from bagscope.run.shape_rows import as_trained, with_shapes
 
-        if card is not None:
-            return check_volumes(table, table=job.table, volumes=job.volumes, purpose="score")
-        return check_volumes(table, table=job.table, volumes=job.volumes, split_by=job.split.by)
+        if isinstance(card, ShapesCard):
+            section = as_trained(card, job)
+            report = check_volumes(table, table=job.table, volumes=section, purpose="score")
+        else:
+            section, of = job.volumes, {"split_by": job.split.by, "bags": job.bags.by}
+            report = check_volumes(table, table=job.table, volumes=section, **of)
+        return with_shapes(report, section, job.compute.io_timeout) if pixels else report
     if isinstance(card, ModelCard):
         from bagscope.run.score import checked_for
 

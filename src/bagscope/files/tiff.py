@@ -227,12 +227,14 @@ def stack_of(
         return _ome_stack(description, name, first, part, len(chain.entries))
     resolution = _resolution(first, _X_RESOLUTION)
     axes, um, z_um = "I", None, None
+    remarks: list[str] = []
     sizes: tuple[int, ...] = (len(part.planes),)
     shaped = tiff_axes.shaped_metadata(description)
     if description.startswith("ImageJ="):
         numbers = tiff_axes.imagej_numbers(description)
         axes, sizes = tiff_axes.imagej_axes(numbers, int(first.samplesperpixel))
-        um, z_um = tiff_axes.imagej_pixel_um(numbers, resolution), tiff_axes.imagej_z_um(numbers)
+        each = (tiff_axes.imagej_pixel_um(numbers, one) for one in (resolution, _resolution(first, _Y_RESOLUTION)))
+        (um, remarks), z_um = one_size(*each), tiff_axes.imagej_z_um(numbers)
     elif shaped:
         axes, sizes = tiff_axes.shaped_axes(shaped, first.shape)
         unit = unit_um(str(shaped.get("unit", "")))
@@ -245,7 +247,7 @@ def stack_of(
         stack = tiff_axes.unlabelled(part.planes)
     else:
         stack = tiff_axes.arranged(axes, sizes, part.planes, _planes_behind(first, size))
-    return tiff_axes.with_pixel_um(stack, um, z_um), []
+    return tiff_axes.with_pixel_um(stack, um, z_um), remarks
 
 
 def _one_page(page: int, sizes: tuple[int, ...], first: TiffPage, chain: Chain, size: int) -> Stack:

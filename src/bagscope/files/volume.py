@@ -41,11 +41,15 @@ class VolumeFile:
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """Shape (Z, Y, X) of a volume, its type, and micrometres between voxels z, y, x where the file says so."""
+    """Shape (Z, Y, X) of a volume, its type, and micrometres between voxels z, y, x where the file says so.
+
+    count : volumes that are decoded to get at this one.
+    """
 
     shape: tuple[int, int, int]
     dtype: np.dtype
     spacing: Spacing | None
+    count: int = 1
 
 
 def read_volume_header(file: VolumeFile) -> VolumeHeader:
@@ -80,7 +84,7 @@ def read_volume(file: VolumeFile, worker: DecodingWorker, max_bytes: int = 0) ->
     ImageReadError : as `read_volume_header`; also a volume larger than allowed.
     """
     header = read_volume_header(file)
-    needed = math.prod(header.shape) * header.dtype.itemsize
+    needed = header.count * math.prod(header.shape) * header.dtype.itemsize
     try:
         refuse_larger(needed, allowed_bytes(max_bytes), "the volume")
     except ImageReadError as error:
@@ -109,16 +113,15 @@ def _sizes(file: VolumeFile, axes: str, planes: int, channels: int) -> tuple[int
 
 def _npz_header(file: VolumeFile) -> VolumeHeader:
     with zipfile.ZipFile(file.path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
-        shapes = {name: _npy_header(archive, name) for name in names}
+        shapes = _npy_headers(archive)
     name = _array_name(file, shapes)
-    shape, dtype = shapes[name]
+    (shape, dtype), count = shapes[name], 1
     if len(shape) == 4:
         if file.at is None or not 0 <= file.at < shape[0]:
             cause = f"array '{name}' holds {shape[0]} volumes, and row {file.at} is asked for"
             fix = "Name the volume, from 0, in the table's column 'page'."
             raise ImageReadError(cause, fix, code="plane")
-        shape = shape[1:]
+        count, shape = shape[0], shape[1:]
     if len(shape) != 3 or min(shape) < 1 or dtype.kind not in "bui":
         cause = f"array '{name}' of shape {shape} and type {dtype}"
         raise ImageReadError(cause, "Give whole numbers or truth values, (Z, Y, X).", code="flat")
@@ -126,7 +129,15 @@ def _npz_header(file: VolumeFile) -> VolumeHeader:
     if _SPACING in shapes and shapes[_SPACING][0] == (3,):
         with np.load(file.path, allow_pickle=False) as arrays:
             told = tuple(float(one) for one in arrays[_SPACING])
-    return VolumeHeader(shape, dtype, told if told and min(told) > 0 else None)  # type: ignore[arg-type]
+        if not all(0 < one < math.inf for one in told):
+            cause = f"spacing {told} in its array '{_SPACING}': three numbers above 0 are expected"
+            raise ImageReadError(cause, "Correct it, or fill the column spacing_um.", code="bad_spacing")
+    return VolumeHeader(shape, dtype, told, count)  # type: ignore[arg-type]
+
+
+def _npy_headers(archive: zipfile.ZipFile) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    return {name: _npy_header(archive, name) for name in names}
 
 
 def _npy_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
@@ -149,8 +160,9 @@ def _array_name(file: VolumeFile, shapes: dict[str, tuple[tuple[int, ...], np.dt
 
 
 def _npz_volume(file: VolumeFile) -> np.ndarray:
+    with zipfile.ZipFile(file.path) as archive:
+        name = _array_name(file, _npy_headers(archive))
     with np.load(file.path, allow_pickle=False) as arrays:
-        name = file.array or next(name for name in arrays.files if arrays[name].ndim in (3, 4))
         found = arrays[name]
     return np.ascontiguousarray(found if found.ndim == 3 else found[file.at])
 
@@ -172,7 +184,7 @@ def spacing_of(text: str, header: VolumeHeader, given: str, file: Path) -> Spaci
         return header.spacing
     if given:
         return _numbers(given, file)
-    cause = "nobody says how far apart its planes are"
+    cause = "nobody says how far apart its planes are, or its pixels are not square"
     fix = "Fill the column spacing_um (z;y;x in um), or give --spacing z,y,x; --spacing 1,1,1 counts in voxels."
     raise ImageReadError(cause, fix, code="no_spacing", file=file)
 

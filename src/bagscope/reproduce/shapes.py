@@ -17,7 +17,8 @@ from bagscope.reproduce.ledger import RESULTS, RUNS, TABLE, Ledger
 from bagscope.reproduce.order import Order
 from bagscope.reproduce.shapes_text import text
 from bagscope.reproduce.shapes_turned import rotation_change
-from bagscope.run import train_volumes as stage
+from bagscope.run import fit_volumes as stage
+from bagscope.run import volume_folds as folded
 from bagscope.run.check_volumes import check_volumes
 from bagscope.run.compute import device_of, memory_kept, threads
 from bagscope.run.events import Events
@@ -184,7 +185,7 @@ def _cross_validated(
         _, card, judge = stage.fit_one(
             rows, seen, np.zeros(len(rows), bool), told, run, order.out / "states", f"{seed} {at}"
         )
-        tables.append(stage.scored_fold(judge, card, rows.take(seen), rows.take(away), run).assign(fold=at))
+        tables.append(folded.scored_fold(judge, card, rows.take(seen), rows.take(away), run).assign(fold=at))
         run.events.progress("judged", at + 1, len(turns))
     return pd.concat(tables, ignore_index=True), card, judge, rows.take(away)
 
@@ -196,7 +197,7 @@ def _tested(rows: stage.LabelledShapes, run: stage.Run, order: Order, seed: int)
     _, card, judge = stage.fit_one(
         rows, split == TRAIN, np.zeros(len(rows), bool), told, run, order.out / "states", f"{seed} test"
     )
-    scores = stage.scored_fold(judge, card, rows.take(split == TRAIN), rows.take(split == TEST), run)
+    scores = folded.scored_fold(judge, card, rows.take(split == TRAIN), rows.take(split == TEST), run)
     return {
         method: {"auc_test": row["auc"], "auc_test_low": row["low"], "auc_test_high": row["high"]}
         for method, row in by_method(comparison(scores.assign(fold=0), card.outputs)).items()

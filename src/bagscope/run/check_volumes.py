@@ -13,7 +13,7 @@ from bagscope.settings.sections import TableSection
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tables import confounding
 from bagscope.tables.labels import training_problems
-from bagscope.tables.splits import groups_of, split_problems
+from bagscope.tables.splits import groups_of, mixed_bags, split_problems
 from bagscope.tables.table import Screen
 
 
@@ -33,8 +33,13 @@ def check_volumes(
     volumes: VolumesSection,
     purpose: Purpose = "train",
     split_by: str = "",
+    bags: str = "shape",
 ) -> CheckReport:
     """Find every problem of a screen of volumes; `headers` of the report are KnownVolume.
+
+    Parameters
+    ----------
+    bags : what has one label, see the settings of `bags`.
 
     Raises
     ------
@@ -57,7 +62,7 @@ def check_volumes(
             cause = f"{Path(said.file).name}: {said.cause}" if said.file else said.cause
             problems.append(replace(said, severity="list", cause=cause, file=file, row=int(line), column="image"))
     if purpose == "train":
-        problems += _for_training(found, known, split_by, file, table.force)
+        problems += _for_training(found, known, split_by, bags, file, table.force)
     if len(found) and not known:
         cause, fix = f"none of the {len(found):,} rows can be used", "Mend what is listed; most rows say the same."
         problems.append(Problem("refuse", "nothing_usable", cause, fix, file))
@@ -94,7 +99,7 @@ def _known(screen: Screen, at: int, volumes: VolumesSection) -> KnownVolume:
 
 
 def _for_training(
-    screen: Screen, known: dict[int, KnownVolume], split_by: str, file: str, force: bool
+    screen: Screen, known: dict[int, KnownVolume], split_by: str, bags: str, file: str, force: bool
 ) -> list[Problem]:
     rows = screen.rows.iloc[sorted(known)] if known else screen.rows
     try:
@@ -103,6 +108,7 @@ def _for_training(
         return [replace(error.problem, file=file)]
     problems = training_problems(rows["label"].tolist(), groups, rows["row"].tolist(), file, split_by or "group")
     problems += split_problems(rows, split_by, file)
+    problems += mixed_bags(rows, bags, split_by, file)
     found = confounding.of_table(rows, groups)
     if known:
         spacing = ["x".join(f"{edge:g}" for edge in known[at].spacing) for at in sorted(known)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from bagscope.tasks.checked import checked_options
 from bagscope.tasks.volumes.importance import importance_of
 from bagscope.tasks.volumes.solids import Solid, solids_of
 
+_SHOWN = 5
+
 
 @dataclass(frozen=True)
 class ShapePrediction:
@@ -46,10 +48,23 @@ class ShapePrediction:
         Parameters
         ----------
         number : of the shape, see `shapes`. name : of the class.
+
+        Raises
+        ------
+        ImageReadError : no such shape or class.
         """
-        solid = next(one for one in self._solids if one.cut.number == number)
         model = self._model
+        solids = {one.cut.number: one for one in self._solids}
+        if number not in solids or name not in model.classes:
+            cause = f"no shape {number} of class {name!r}: there are {_listed(solids)} and {_listed(model.classes)}"
+            raise ImageReadError(cause, "Name a shape by its `cell`, and a class of the model.", code="no_shape")
+        solid = solids[number]
         return importance_of(model.judge, model.card, solid, model.classes.index(name), model.device)
+
+
+def _listed(names: Iterable[object]) -> str:
+    told = [str(name) for name in names]
+    return ", ".join(told[:_SHOWN]) + (f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else "")
 
 
 class ShapeModel:
@@ -82,7 +97,7 @@ class ShapeModel:
         if volume.ndim != 3 or volume.dtype.kind not in "buif":
             cause = f"an array of shape {volume.shape} and type {volume.dtype}"
             raise ImageReadError(cause, "Give (Z, Y, X) numbers.", code="flat")
-        if len(spacing) != 3 or not all(np.isfinite(one) and one > 0 for one in spacing):
+        if spacing is None or len(spacing) != 3 or not all(np.isfinite(one) and one > 0 for one in spacing):
             cause = f"spacing {spacing}: three numbers above 0 are expected"
             raise ImageReadError(cause, "Give micrometres between voxels, z, y, x.", code="bad_spacing")
         section = VolumesSection(**checked_options(VolumesSection, self.card.volumes, "volumes"))

@@ -24,7 +24,7 @@ from bagscope.run.failures import FAILURES, of_check, of_error
 from bagscope.run.judge import JudgedFields, stop_when_too_many
 from bagscope.run.parts import PARTS, CellPart, FieldPart, Parts, fingerprint
 from bagscope.run.score_folder import RUN, TABLES, Provenance, Scores, levels_of, scored_fields, write_levels
-from bagscope.run.shape_rows import RowShapes, shapes_of_row, volume_signature
+from bagscope.run.shape_rows import RowShapes, as_asked, as_trained, shapes_of_row, volume_signature
 from bagscope.run.shape_scores import judged_solids
 from bagscope.run.solid_pictures import SOLIDS, keep_pictures, write_solids
 from bagscope.settings.jobs import ShapesReadJob, make_job
@@ -32,7 +32,7 @@ from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tables.frames import parquet_bytes
 from bagscope.tables.splits import TRAIN, VALIDATION
 from bagscope.tables.table import Screen
-from bagscope.tasks.checked import checked_options
+from bagscope.tasks.card import ShapesCard
 from bagscope.tasks.volumes.importance import importance_of
 from bagscope.tasks.volumes.setup import descriptions
 
@@ -58,7 +58,7 @@ def score_volumes(
 ) -> Scores:
     """Judge all volumes of a screen and write a score folder; see `ShapeModel.score`."""
     job, began = cast(ShapesReadJob, make_job(ShapesReadJob, config, choices)), time.monotonic()
-    section = _as_trained(model, job)
+    section = as_trained(model.card, job)
     with (
         threads(job.compute.threads),
         memory_kept(),
@@ -74,34 +74,54 @@ def score_volumes(
         unlike = [*report.problems, *_other_spacing(model, report.headers, str(report.screen.path or ""))]
         for problem in unlike:
             events.warn(str(problem))
-        judged, parts = JudgedFields(failures=of_check(report.screen, report.problems)), Parts(out / PARTS)
-        known_rows = {sign: part for part in (TRAIN, VALIDATION)
-                      for sign in model.card.training.get("rows", {}).get(part, ())}  # fmt: skip
-        total = len(report.headers)
-        for number, at in enumerate(sorted(report.headers), start=1):
-            try:
-                sign, part = _scored(model, report.headers[at], report.screen, at, section, job, worker, parts, out)
-                judged.parts[at] = part
-                if sign in known_rows:
-                    judged.known[at] = known_rows[sign]
-            except ImageReadError as error:
-                judged.failures.append(of_error(at, "score", error))
-                stop_when_too_many(judged, job, total)
-            events.progress("judging shapes", number, total)
+        judged = JudgedFields(failures=of_check(report.screen, report.problems))
+        judge_volumes(model, report.screen, report.headers, section, job, worker, out, judged, events)
         warned = tuple(str(problem) for problem in unlike if problem.severity == "warn")
         how = Provenance(job, warned, time.monotonic() - began, model.folder)
-        write_solids(out, model.card.classes, sorted(judged.parts), parts, report.screen)
-        levels = levels_of(scored_fields(report.screen, model.card, judged), model.card, job)
-        scores = write_levels(out, report.screen, model.card, levels, judged, how, events, cells=VOLUMES)
-        _write_embeddings(out, judged, parts, report.screen)
-        return scores
+        return write_volume_scores(out, report.screen, model.card, judged, how, events)
 
 
-def _as_trained(model: ShapeModel, job: ShapesReadJob) -> VolumesSection:
-    """Cut volumes as the model learned them; what is given now about reading them overrules it."""
-    trained = checked_options(VolumesSection, model.card.volumes, "volumes")
-    given = {name: getattr(job.volumes, name) for name in job.volumes.model_fields_set}
-    return VolumesSection(**(trained | given))
+def judge_volumes(
+    model: ShapeModel,
+    screen: Screen,
+    volumes: Mapping[int, KnownVolume],
+    section: VolumesSection,
+    job: ShapesReadJob,
+    worker: DecodingWorker,
+    out: Path,
+    judged: JudgedFields,
+    events: Events,
+) -> None:
+    """Judge some volumes of a screen, by position, and add to `judged` what came out.
+
+    Raises
+    ------
+    BagscopeError : more failed than is allowed.
+    """
+    known_rows = {sign: part for part in (TRAIN, VALIDATION)
+                  for sign in model.card.training.get("rows", {}).get(part, ())}  # fmt: skip
+    for number, at in enumerate(sorted(volumes), start=1):
+        try:
+            sign, part = _scored(model, volumes[at], screen, at, section, job, worker, Parts(out / PARTS), out)
+            judged.parts[at] = part
+            if sign in known_rows:
+                judged.known[at] = known_rows[sign]
+        except ImageReadError as error:
+            judged.failures.append(of_error(at, "score", error))
+            stop_when_too_many(judged, job, len(volumes))
+        events.progress("judging shapes", number, len(volumes))
+
+
+def write_volume_scores(
+    out: Path, screen: Screen, card: ShapesCard, judged: JudgedFields, how: Provenance, events: Events
+) -> Scores:
+    """Write the tables of a score folder of volumes, and what its report shows."""
+    parts = Parts(out / PARTS)
+    write_solids(out, card.classes, sorted(judged.parts), parts, screen)
+    levels = levels_of(scored_fields(screen, card, judged), card, how.job)
+    scores = write_levels(out, screen, card, levels, judged, how, events, cells=VOLUMES)
+    _write_embeddings(out, judged, parts, screen)
+    return scores
 
 
 def _other_spacing(model: ShapeModel, known: Mapping[int, KnownVolume], file: str) -> list[Problem]:
@@ -126,21 +146,20 @@ def _scored(
     out: Path,
 ) -> tuple[str, FieldPart]:
     """Return the volume's signature and part, as kept from before or judged now."""
-    sign = volume_signature(known)
-    mark = fingerprint(
-        sign, list(known.spacing), model.card.weights_sha256, section.model_dump(), job.cells.maps, job.seed
-    )
+    sign, card = volume_signature(known), as_asked(model.card, job)
+    asked = section.model_dump(), card.turns, card.calls.model_dump(), job.cells.maps, job.seed
+    mark = fingerprint(sign, list(known.spacing), card.weights_sha256, *asked)
     there = parts.load(at, mark)
     if there is not None:
         return sign, there
     found = shapes_of_row(known, section, worker)
-    table, bag = judged_solids(model.judge, model.card, found.solids, model.device)
+    table, bag = judged_solids(model.judge, card, found.solids, model.device)
     content = parquet_bytes(table)
     write_atomic(parts.cells_path(at), content, durable=False)
     stream = io.BytesIO()
-    np.save(stream, descriptions(model.judge, model.card, [solid.shape for solid in found.solids], model.device))
+    np.save(stream, descriptions(model.judge, card, [solid.shape for solid in found.solids], model.device))
     write_atomic(_embeddings_path(parts, at), stream.getvalue(), durable=False)
-    keep_pictures(parts, at, model.judge, model.card, found.solids, table, model.device)
+    keep_pictures(parts, at, model.judge, card, found.solids, table, model.device)
     name = _maps(model, found, table, screen, at, known, out) if job.cells.maps else ""
     called = tuple(int((table["call"] == one).sum()) for one in model.classes)
     cells = CellPart(len(table), called, hashlib.sha256(content).hexdigest(), "", name)

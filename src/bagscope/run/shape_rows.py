@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bagscope.errors import ImageReadError
+from bagscope.errors import ImageReadError, SettingsError
 from bagscope.files.signature import signature
 from bagscope.files.volume import Spacing, read_volume
 from bagscope.files.worker import DecodingWorker
+from bagscope.run.check import CheckReport
 from bagscope.run.check_volumes import KnownVolume
+from bagscope.settings.jobs import ShapesReadJob
 from bagscope.settings.shape_sections import VolumesSection
-from bagscope.tasks.card import ShapesCard
+from bagscope.tasks.card import CallCard, ShapesCard
+from bagscope.tasks.checked import checked_options
 from bagscope.tasks.volumes.solids import Cut, Solid, described, solids_of
+
+# Settings by which a shape is described: a model judges only what is described as its training shapes were.
+_DESCRIBED = ("size", "smoothing")
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,53 @@ def shapes_of_row(known: KnownVolume, section: VolumesSection, worker: DecodingW
     return RowShapes(tuple(solids), volume_signature(known), tuple(notes))
 
 
+def with_shapes(report: CheckReport, section: VolumesSection, io_timeout: float) -> CheckReport:
+    """Decode every volume of a checked screen, too, and list those without a fit shape."""
+    if report.screen is None:
+        return report
+    problems, usable, file = list(report.problems), dict(report.headers), str(report.screen.path or "")
+    with DecodingWorker(io_timeout) as worker:
+        for at, known in report.headers.items():
+            try:
+                shapes_of_row(known, section, worker)
+            except ImageReadError as error:
+                cause = f"{known.file.path.name}: {error.problem.cause}"
+                row = int(report.screen.rows["row"].iloc[at])
+                problems.append(replace(error.problem, severity="list", cause=cause, file=file, row=row))
+                del usable[at]
+    listed = report.listed | (set(report.headers) - set(usable))
+    return replace(report, problems=tuple(problems), headers=usable, listed=frozenset(listed))
+
+
+def as_trained(card: ShapesCard, job: ShapesReadJob) -> VolumesSection:
+    """Say how volumes are read and cut for a model: as it learned them; what is given now about reading overrules it.
+
+    A spacing that was given by hand belongs to the volumes it was given for, and is not taken over.
+
+    Raises
+    ------
+    SettingsError : shapes would be described otherwise than in training.
+    """
+    trained = checked_options(VolumesSection, card.volumes, "volumes") | {"spacing": ""}
+    given = {name: getattr(job.volumes, name) for name in job.volumes.model_fields_set}
+    for name in _DESCRIBED:
+        if name in given and given[name] != trained[name]:
+            cause = f"volumes.{name}={given[name]}, and the model learned from volumes.{name}={trained[name]}"
+            raise SettingsError(cause, "Leave it out, or train a model of its own.", code="other_than_trained")
+    return VolumesSection(**(trained | given))
+
+
+def as_asked(card: ShapesCard, job: ShapesReadJob) -> ShapesCard:
+    """Return the card with the turns and the limits of calls that were given by hand."""
+    turns = {name: getattr(job.turns, name) for name in job.turns.model_fields_set}
+    calls = {name: getattr(job.calls, name) for name in job.calls.model_fields_set if name in CallCard.model_fields}
+    return card.model_copy(update={
+        "turns": card.turns | turns, "calls": card.calls.model_copy(update=calls)
+    })  # fmt: skip
+
+
 def volume_signature(known: KnownVolume) -> str:
-    """Return what stands for a volume: its file's content, its place in it, its spacing."""
+    """Return what stands for a volume: its file's content, and its place in it."""
     try:
         sign = signature((known.file.path,))
     except OSError as error:

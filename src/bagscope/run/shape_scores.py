@@ -15,7 +15,9 @@ from bagscope.tables.judged import judge as judged_by
 from bagscope.tables.judged import log_softmax
 from bagscope.tasks.card import ShapesCard
 from bagscope.tasks.volumes.setup import judge_bags, measures_of, shape_logits
+from bagscope.tasks.volumes.shapes import refuse_huge
 from bagscope.tasks.volumes.solids import Solid
+from bagscope.tasks.volumes.task import lattice_of_card
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,13 @@ def judged_solids(
     Parameters
     ----------
     turn : (3, 3) rotation that the solids come in, each about its middle; their measures do not know of it.
+
+    Raises
+    ------
+    ImageReadError : a solid far larger than those of the training.
     """
+    for solid in solids:
+        refuse_huge(solid.shape, lattice_of_card(card))
     logits = shape_logits(judge, card, [solid.shape for solid in solids], device, turn)
     measures = measures_of(solids)
     each = judge_bags(judge, card, logits, measures, [1] * len(solids))

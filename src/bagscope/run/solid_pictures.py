@@ -48,7 +48,7 @@ def keep_pictures(
 
 
 def _surface(solid: Solid, importance: np.ndarray) -> dict[str, Any]:
-    """Middles of the voxels at the surface in tenths of the finest edge, their normals, and how much each speaks."""
+    """Middles of the voxels at the surface in thousandths of the reach, their normals, and how much each speaks."""
     mask = np.pad(solid.cut.mask, 1)
     edge = mask & ~ndimage.binary_erosion(mask)
     at = np.argwhere(edge)

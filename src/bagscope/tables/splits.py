@@ -78,6 +78,38 @@ def groups_of(rows: pd.DataFrame, by: str = "") -> np.ndarray:
     return np.array([names[root(at)] for at in first], dtype=object)
 
 
+def bags_of_rows(rows: pd.DataFrame, by: str, split_by: str = "") -> list[str]:
+    """Name the bag of each row: its image, its well, or its group; a row without a well is a bag of its own.
+
+    Parameters
+    ----------
+    rows : of a screen. by : "well", "group" (see `groups_of`), or "image" and "shape", which no row shares.
+    """
+    alone = [f"row {line}" for line in rows["row"]]
+    if by == "group":
+        return groups_of(rows, split_by).tolist()
+    if by == "well":
+        wells = zip(rows["plate"], rows["well"], alone, strict=True)
+        return [f"{plate}/{well}" if well != NO_WELL else line for plate, well, line in wells]
+    return alone
+
+
+def mixed_bags(rows: pd.DataFrame, by: str, split_by: str, file: str) -> list[Problem]:
+    """Refuse bags whose rows have several labels: a bag has one, and no row's is better than another's."""
+    held: dict[str, dict[str, int]] = {}
+    for bag, label, line in zip(bags_of_rows(rows, by, split_by), rows["label"], rows["row"], strict=True):
+        if label:
+            held.setdefault(bag, {}).setdefault(str(label), int(line))
+    mixed = {bag: lines for bag, lines in held.items() if len(lines) > 1}
+    if not mixed:
+        return []
+    bag, lines = next(iter(mixed.items()))
+    told = ", ".join(f"{shown(label)} in line {line}" for label, line in list(lines.items())[:3])
+    cause = f"bags.by={by}: {len(mixed)} bags have several labels, such as {shown(bag)} ({told})"
+    fix = "Give all rows of a bag one label, or choose smaller bags with --set bags.by=image or shape."
+    return [Problem("refuse", "mixed_bags", cause, fix, file, min(lines.values()), "label")]
+
+
 def split_by_group(labels: Texts, groups: Texts, share: float, seed: int) -> np.ndarray:
     """Set whole groups apart for validation, so that every class has its share of them.
 

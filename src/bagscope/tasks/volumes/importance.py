@@ -46,6 +46,8 @@ def _at_points(solid: Solid, pose: Pose, place: np.ndarray, side: int, cell: flo
     inside = np.argwhere(solid.cut.mask)
     points = (inside - inside.mean(0)) * solid.shape.spacing @ pose.matrix.T
     at = np.clip(np.floor(points / cell).astype(np.int64) + side // 2, 0, side - 1)
-    grid = np.zeros((side, side, side))
-    grid[place[:, 1], place[:, 2], place[:, 3]] = values
-    return grid[at[:, 0], at[:, 1], at[:, 2]]
+    # Occupied cells are in rising order of their numbers; a grid of all cells may be larger than the memory.
+    steps = np.array([side * side, side, 1])
+    occupied, asked = place[:, 1:] @ steps, at @ steps
+    found = np.minimum(np.searchsorted(occupied, asked), len(occupied) - 1)
+    return np.where(occupied[found] == asked, values[found], 0.0)

@@ -17,7 +17,7 @@ from bagscope.settings.jobs import VolumesJob
 from bagscope.tables.labels import Vocabulary
 from bagscope.tasks.card import CallCard, LatticeCard, ShapesCard
 from bagscope.tasks.volumes.samples import Bags, Turns
-from bagscope.tasks.volumes.shapes import Shape, lattice_of, on_lattice
+from bagscope.tasks.volumes.shapes import Shape, lattice_of, on_lattice, refuse_huge
 from bagscope.tasks.volumes.solids import Solid
 from bagscope.tasks.volumes.task import VolumesTask, build_network, lattice_of_card
 
@@ -67,7 +67,10 @@ def make_task(
     told : what the labels can say.
     measures : names of the measures of a shape. spacings : of the training volumes.
     """
-    lattice = lattice_of([shape for bag in train.shapes for shape in bag], job.network.cells)
+    every = [shape for bag in train.shapes for shape in bag]
+    lattice = lattice_of(every, job.network.cells)
+    for shape in every:
+        refuse_huge(shape, lattice)
     card = ShapesCard(
         task=job.task,
         classes=told.classes,
@@ -82,7 +85,7 @@ def make_task(
         lattice=LatticeCard(cell=lattice.cell, depth=lattice.depth, thickness=lattice.thickness),
         measures=tuple(measures),
         use=job.measures.use,
-        spacings=tuple(sorted(set(spacings))[:20]),
+        spacings=tuple(sorted(set(spacings))),
         training={"steps": job.training.steps, "seed": job.seed},
         created={},
     )
@@ -98,12 +101,13 @@ def fit_measures(measures: np.ndarray, targets: np.ndarray, groups: np.ndarray, 
     measures : (B, M). targets : (B, K), all 0 where no class applies. groups : (B,) what is never cut.
     """
     if card.several_labels:
-        fits = [fit_linear(measures, (targets[:, k] > 0).astype(int), groups, strength, seed)
+        fits = [fit_linear(measures, (targets[:, k] > 0).astype(int), groups, 2, strength, seed)
                 for k in range(targets.shape[1])]  # fmt: skip
-        weight, bias = np.stack([one.weight[1] for one in fits]), np.array([one.bias[1] for one in fits])
+        weight = np.stack([one.weight[1] - one.weight[0] for one in fits])
+        bias = np.array([one.bias[1] - one.bias[0] for one in fits])
         return replace(fits[0], weight=weight, bias=bias)
     number = np.where(targets.sum(1) > 0, targets.argmax(1), targets.shape[1])
-    return fit_linear(measures, number, groups, strength, seed)
+    return fit_linear(measures, number, groups, len(card.outputs), strength, seed)
 
 
 def set_measures(judge: ShapeJudge, linear: Linear) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bagscope.errors import ImageReadError
 from bagscope.ops.rotate import into_cells
 from bagscope.ops.solids import depth, local_thickness, surroundings
 from bagscope.ops.sparse import Sites
@@ -22,6 +23,8 @@ _POINTS_PER_CELL = 2
 # The middle is a multiple of what the network's halvings divide by, so that the same cells are gathered whatever the
 # grid's size, which the largest shape beside it decides.
 _ALIGNED = 8
+# A shape of more points would take gigabytes.
+MOST_POINTS = 20_000_000
 # Filled shares of a flat surface, so that all features are near 1.
 _FILLED = 0.5
 
@@ -94,6 +97,20 @@ def lattice_of(shapes: Sequence[Shape], cells: int) -> Lattice:
     return Lattice(max(2 * reach / cells, voxel), float(values[0]), float(values[1]))
 
 
+def refuse_huge(shape: Shape, lattice: Lattice) -> None:
+    """Refuse a shape far larger than those that the grid was made for, before it fills the memory.
+
+    Raises
+    ------
+    ImageReadError : it would be laid on the grid as more than `MOST_POINTS` points.
+    """
+    if len(shape.points) * np.prod(_parts(shape, lattice.cell)) > MOST_POINTS:
+        across = 2 * shape.reach / lattice.cell
+        cause = f"a shape {2 * shape.reach:.4g} um across: {across:,.0f} cells of a grid that was made for far fewer"
+        fix = "Check its spacing; shapes of very different sizes are compared with --set volumes.size=unit."
+        raise ImageReadError(cause, fix, code="too_large")
+
+
 def on_lattice(shapes: Sequence[Shape], poses: Sequence[Pose], lattice: Lattice) -> tuple[Sites, Tensor]:
     """Lay shapes on the grid, each in its pose: the occupied cells of all, and (N, 3) their features.
 
@@ -119,10 +136,15 @@ def on_lattice(shapes: Sequence[Shape], poses: Sequence[Pose], lattice: Lattice)
     )
 
 
+def _parts(shape: Shape, cell: float) -> list[int]:
+    """Into how many points a voxel falls, z, y, x."""
+    return [max(1, int(np.ceil(_POINTS_PER_CELL * edge / cell - 1e-6))) for edge in shape.spacing]
+
+
 def _filled(shape: Shape, pose: Pose, cell: float) -> tuple[np.ndarray, np.ndarray]:
     """Points of a shape in its pose, coarse voxels as several of them."""
     edges = np.asarray(shape.spacing, np.float32)
-    parts = [max(1, int(np.ceil(_POINTS_PER_CELL * edge / cell - 1e-6))) for edge in edges]
+    parts = _parts(shape, cell)
     # Middles of the parts that each voxel falls into, and the shift within a part.
     steps = np.meshgrid(*[(np.arange(n) + 0.5) / n - 0.5 for n in parts], indexing="ij")
     offsets = np.stack(steps, -1).reshape(-1, 3) * edges

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tasks.volumes.shapes import Shape, make_shape
 
 SIX = ("volume", "area", "mean_curvature", "shape_index", "curvedness", "fractal_dimension")
+# Voxels that meet at a face, an edge or a corner are of one part.
+_ROUND = np.ones((3, 3, 3))
 # Values of a volume that can be label numbers.
 _LABEL_KINDS = "bui"
 
@@ -58,39 +60,47 @@ def solids_of(pixels: np.ndarray, spacing: Sequence[float], section: VolumesSect
     ------
     ImageReadError : nothing there, or a shape that is larger than allowed.
     """
-    cuts = list(_cuts(pixels, spacing, section))
+    _refuse_odd(pixels)
+    alone, labels, threshold = _labelled(pixels, spacing, section)
+    cuts = list(cut_out(labels, alone=alone))
     if not cuts:
-        cause = f"0 voxels above 0 (largest value {pixels.max() if pixels.size else 0:g})"
+        cause = f"0 voxels above {threshold:g} (largest value {pixels.max():g})"
         raise ImageReadError(cause, "An empty volume has no shape: leave it out.", code="empty_volume")
-    kept, notes = _curated(cuts, float(np.prod(spacing)), section)
+    kept, notes = _curated(cuts, float(np.prod(spacing)), section, alone=alone)
     if not kept:
         cause = f"all {len(cuts)} shapes were left out: {'; '.join(notes)}"
         raise ImageReadError(cause, "Allow more in the settings of volumes.", code="none_fit")
     return [described(cut, spacing, section) for cut in kept], notes
 
 
-def _cuts(pixels: np.ndarray, spacing: Sequence[float], section: VolumesSection) -> Iterator[Cut]:
+def _refuse_odd(pixels: np.ndarray) -> None:
+    if not pixels.size:
+        cause = f"a volume of {'x'.join(map(str, pixels.shape))} voxels"
+        raise ImageReadError(cause, "An empty volume has no shape: leave it out.", code="empty_volume")
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        cause = f"{int((~np.isfinite(pixels)).sum()):,} voxels are no finite numbers"
+        raise ImageReadError(cause, "Save the volume without NaN and infinity.", code="not_finite")
+
+
+def _labelled(pixels: np.ndarray, spacing: Sequence[float], section: VolumesSection) -> tuple[bool, np.ndarray, float]:
+    """Whether all is one solid, the labels, and the value above which a voxel counts."""
     content = section.content
-    if content == "auto":
-        content = "mask" if _is_mask(pixels) else "labels"
     if content == "grey":
-        labels, _ = find_nuclei(pixels, spacing)
-        return cut_out(labels)
+        return False, *find_nuclei(pixels, spacing)
     if pixels.dtype.kind not in _LABEL_KINDS:
         cause = f"{pixels.dtype} voxels where a mask or label numbers are expected"
         raise ImageReadError(cause, "Grey values: --set volumes.content=grey.", code="labels")
-    return cut_out(pixels, alone=content == "mask")
+    if pixels.min() < 0:
+        cause = f"voxels below 0 (least {pixels.min()}) where a mask or label numbers are expected"
+        raise ImageReadError(cause, "Write the background as 0.", code="labels")
+    return content == "mask" or (content == "auto" and _is_mask(pixels)), pixels, 0.0
 
 
 def _is_mask(pixels: np.ndarray) -> bool:
-    if pixels.dtype.kind == "b":
-        return True
-    low, high = pixels.min(), pixels.max()
-    return bool(low >= 0 and ((pixels == 0) | (pixels == high)).all())
+    return pixels.dtype.kind == "b" or bool(((pixels == 0) | (pixels == pixels.max())).all())
 
 
-def _curated(cuts: Sequence[Cut], voxel: float, section: VolumesSection) -> tuple[list[Cut], list[str]]:
-    alone = len(cuts) == 1 and cuts[0].touching == 0 and cuts[0].number == 1
+def _curated(cuts: Sequence[Cut], voxel: float, section: VolumesSection, *, alone: bool) -> tuple[list[Cut], list[str]]:
     kept, left = [], dict.fromkeys(("at the border", "too small", "too large", "touching others"), 0)
     for cut in cuts:
         size = int(cut.mask.sum())
@@ -108,16 +118,18 @@ def _curated(cuts: Sequence[Cut], voxel: float, section: VolumesSection) -> tupl
         else:
             kept.append(_largest(cut) if section.keep == "largest" and alone else cut)
     notes = [f"{count} {why}" for why, count in left.items() if count]
-    if alone and kept:
-        parts = ndimage.label(cuts[0].mask, np.ones((3, 3, 3)))[1]
-        if parts > 1:
-            what = "the largest is taken" if section.keep == "largest" else "they count as one shape"
-            notes.append(f"{parts} separate parts, {what}")
+    parts = [ndimage.label(cut.mask, _ROUND)[1] for cut in (cuts if alone else kept)]
+    if alone and kept and parts[0] > 1:
+        what = "the largest is taken" if section.keep == "largest" else "they count as one shape"
+        notes.append(f"{parts[0]} separate parts, {what}")
+    several = sum(count > 1 for count in parts)
+    if not alone and several:
+        notes.append(f"{several} labels of several separate parts, each counts as one shape")
     return kept, notes
 
 
 def _largest(cut: Cut) -> Cut:
-    labels, count = ndimage.label(cut.mask, np.ones((3, 3, 3)))
+    labels, count = ndimage.label(cut.mask, _ROUND)
     sizes = np.bincount(labels.ravel())[1:]
     return (
         cut if count < 2 else Cut(cut.number, cut.box, labels == 1 + int(sizes.argmax()), cut.at_border, cut.touching)

@@ -1,0 +1,137 @@
+"""How every labelled volume gets a score from a model that did not see it, and how methods fare against each other."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bagscope.files.worker import DecodingWorker
+from bagscope.files.writer import write_atomic
+from bagscope.run.check import CheckReport
+from bagscope.run.failures import Failure
+from bagscope.run.fit_volumes import LabelledShapes, Run, bags_of, fit_one
+from bagscope.run.folds import CROSS_FITTED
+from bagscope.run.judge import JudgedFields
+from bagscope.run.model_card import CARD, load_card_as
+from bagscope.run.model_folder import save_model
+from bagscope.run.predict_volumes import open_volumes
+from bagscope.run.score_folder import RUN, Provenance
+from bagscope.run.score_volumes import judge_volumes, write_volume_scores
+from bagscope.run.shape_compare import comparison
+from bagscope.settings.jobs import ShapesReadJob, VolumesJob
+from bagscope.tables.frames import csv_bytes
+from bagscope.tables.labels import Vocabulary
+from bagscope.tables.splits import TEST, folds, groups_of
+from bagscope.tasks.card import ShapesCard
+from bagscope.tasks.volumes import setup
+from bagscope.tasks.volumes.solids import six_of
+from bagscope.tasks.volumes.traditional import traditional
+
+COMPARISON = "comparison.csv"
+_STATES = "resume"
+_OF_NO_FOLD = -1
+
+
+def volume_fold_numbers(rows: LabelledShapes, job: VolumesJob) -> np.ndarray:
+    """Return the fold of each row, -1 for rows that the table keeps for testing.
+
+    Raises
+    ------
+    SettingsError : more folds than groups, or a class that too few groups have.
+    """
+    table = rows.table
+    numbers = np.full(len(table), -1)
+    open_rows = (table["split"] != TEST).to_numpy()
+    own = table[open_rows]
+    numbers[open_rows] = folds(own["label"].tolist(), groups_of(own, job.split.by).tolist(), job.split.folds, job.seed)
+    return numbers
+
+
+def cross_fit_volumes(
+    rows: LabelledShapes, failures: Sequence[Failure], report: CheckReport, told: Vocabulary, numbers: np.ndarray,
+    out: Path, run: Run,
+) -> None:  # fmt: skip
+    """Train a model without each fold, and judge the fold by it: a score folder, and a comparison of methods.
+
+    Rows that the table keeps for testing are scored by the model in `out`, which has not seen them either.
+
+    Parameters
+    ----------
+    failures : labelled rows that were left out before. numbers : (R,) fold of each row, -1 for rows kept for testing.
+    """
+    folder, began = out / CROSS_FITTED, time.monotonic()
+    if (folder / RUN).is_file() or report.screen is None:
+        return
+    card = load_card_as(out, ShapesCard)
+    job = ShapesReadJob(**{name: getattr(run.job, name) for name in ShapesReadJob.model_fields})
+    # The labelled rows alone stand in this folder.
+    labelled = np.flatnonzero((report.screen.rows["label"] != "").to_numpy())
+    screen = report.screen.take(labelled)
+    place = {int(line): at for at, line in enumerate(screen.rows["row"])}
+    at_row = [place[int(line)] for line in rows.table["row"]]
+    known = {at: report.headers[int(labelled[at])] for at in at_row}
+    where = {int(position): at for at, position in enumerate(labelled)}
+    judged = JudgedFields(
+        failures=[replace(one, position=where[one.position]) for one in failures if one.position in where]
+    )
+    tables = []
+    with DecodingWorker(job.compute.io_timeout) as worker:
+        for fold in [*range(run.job.split.folds), *([_OF_NO_FOLD] if (numbers == _OF_NO_FOLD).any() else [])]:
+            away, home = numbers == fold, out
+            seen = (numbers != _OF_NO_FOLD) & ~away
+            if fold != _OF_NO_FOLD:
+                home = out / f"fold_{fold}"
+                run.events.say(f"fold {fold + 1} of {run.job.split.folds}")
+                if not (home / CARD).is_file():
+                    mark = f"{card.training.get('plan')} fold {fold}"
+                    _, own, judge = fit_one(rows, seen, np.zeros(len(rows), bool), told, run, home / _STATES, mark)
+                    save_model(home, judge, own)
+                shutil.rmtree(home / _STATES, ignore_errors=True)
+            model = open_volumes(home, run.job.compute.device)
+            if fold != _OF_NO_FOLD and not card.several_labels:
+                scores = scored_fold(model.judge, model.card, rows.take(seen), rows.take(away), run)
+                tables.append(scores.assign(fold=fold))
+            own_volumes = {at_row[row]: known[at_row[row]] for row in np.flatnonzero(away)}
+            judge_volumes(model, screen, own_volumes, run.job.volumes, job, worker, folder, judged, run.events)
+    judged.known.update(dict.fromkeys(judged.parts, TEST))
+    if tables:
+        _compare(pd.concat(tables, ignore_index=True), card, out, run)
+    else:
+        run.events.say("methods are compared only where a volume has one label")
+    write_volume_scores(folder, screen, card, judged, Provenance(job, (), time.monotonic() - began, out), run.events)
+
+
+def _compare(scores: pd.DataFrame, card: ShapesCard, out: Path, run: Run) -> None:
+    found = comparison(scores, card.outputs)
+    write_atomic(out / COMPARISON, csv_bytes(found))
+    for one in found.to_dict("records"):
+        run.events.say(f"{one['method']}: AUC {one['auc']:.3f} ({one['low']:.3f} to {one['high']:.3f})")
+
+
+def scored_fold(
+    judge: setup.ShapeJudge, card: ShapesCard, seen: LabelledShapes, away: LabelledShapes, run: Run
+) -> pd.DataFrame:
+    """Scores of bags by a judge that did not see them, and by the traditional workflow on the same rows."""
+    told = Vocabulary(card.classes, card.none_trained, card.several_labels)
+    bags, groups, means = bags_of(away, told, run.job)
+    lengths = [len(bag) for bag in bags.shapes]
+    logits = setup.shape_logits(judge, card, [shape for bag in bags.shapes for shape in bag], run.device)
+    judged = setup.judge_bags(judge, card, logits, np.repeat(means, lengths, 0), lengths)
+    number = np.where(bags.targets.sum(1) > 0, bags.targets.argmax(1), len(card.classes))
+    told_of = {"default": judged.head, "network": judged.network, "measures": judged.measures}
+    if not card.several_labels:
+        trained, own_groups, own_means = bags_of(seen, told, run.job)
+        target = np.where(trained.targets.sum(1) > 0, trained.targets.argmax(1), len(card.classes))
+        told_of |= traditional(own_means, target, own_groups, means, six_of(card.measures), len(card.outputs),
+                              run.job.seed)  # fmt: skip
+    columns: dict[str, Any] = {"row": bags.ids, "group": groups, "target": number}
+    for method, values in told_of.items():
+        columns |= {f"{method}:{name}": values[:, k] for k, name in enumerate(card.outputs)}
+    return pd.DataFrame(columns)
