@@ -7,7 +7,14 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from bagscope.ops.rotate import from_quaternions, into_cells, small_rotations, spread_rotations, uniform_rotations
+from bagscope.ops.rotate import (
+    from_quaternions,
+    into_cells,
+    small_rotations,
+    spread_rotations,
+    spread_shifts,
+    uniform_rotations,
+)
 from bagscope.ops.sparse import SparseError
 
 
@@ -81,3 +88,14 @@ def test_a_turned_ball_is_the_same_ball():
         sites, _ = into_cells(ball @ torch.from_numpy(turn).T, ball[:, :1], torch.zeros(len(ball), dtype=int), 2.0, 16)
         counts.append(len(sites))
     assert max(counts) - min(counts) < 0.12 * np.mean(counts)
+
+
+def test_shifts_are_spread_and_begin_with_none():
+    shifts = spread_shifts(512)
+    assert (shifts[0] == 0).all()
+    assert np.abs(shifts).max() <= 0.5
+    # In every eighth of the cube there are about as many.
+    eighths = (shifts > 0) @ [4, 2, 1]
+    assert np.bincount(eighths, minlength=8).min() >= 56
+    root = 1.2207440846057596
+    assert root**4 == pytest.approx(root + 1)

@@ -52,6 +52,15 @@ def spread_rotations(count: int) -> np.ndarray:
     return from_quaternions(q)
 
 
+def spread_shifts(count: int) -> np.ndarray:
+    """Return shifts (count, 3) in [-0.5, 0.5) that are spread evenly, the first one 0.
+
+    Source: multiples of the inverse powers of the root of x^4 = x + 1, the R sequence of M. Roberts (2018).
+    """
+    root = 1.2207440846057596
+    return (np.arange(count)[:, None] * root ** -np.arange(1.0, 4.0) + 0.5) % 1 - 0.5
+
+
 def into_cells(points: Tensor, values: Tensor, volume: Tensor, cell: float, side: int) -> tuple[Sites, Tensor]:
     """Gather points into cells: which are occupied, by how much, and the mean of their values there.
 

@@ -52,7 +52,7 @@ class TurnsSection(Section):
     range: Literal["full", "small", "none"] = Field(
         "full", description="full: any rotation; small: about the given pose, where a frame has a meaning; none"
     )
-    sd: Positive = Field(0.2, description="small: standard deviation of the angle about each axis, in radians")
+    sd: Positive = Field(0.1, description="small: standard deviation of the angle about each axis, in radians")
     mirror: bool = Field(True, description="mirror images are of the same class")
     scale: float = Field(0.0, ge=0, lt=1, description="half-range of the logarithm of the size, in training")
     shear: float = Field(0.05, ge=0, lt=1, description="sd of each entry of the shear, in training")

@@ -9,7 +9,7 @@ from bagscope.nets.jacobian import looking_back
 from bagscope.nets.shape_judge import ShapeJudge
 from bagscope.tasks.card import ShapesCard
 from bagscope.tasks.volumes.samples import Turns
-from bagscope.tasks.volumes.shapes import Pose, on_lattice
+from bagscope.tasks.volumes.shapes import Pose, moved, on_lattice
 from bagscope.tasks.volumes.solids import Solid
 from bagscope.tasks.volumes.task import lattice_of_card
 
@@ -44,7 +44,7 @@ def _at_points(solid: Solid, pose: Pose, place: np.ndarray, side: int, cell: flo
     """Value of the cell that each voxel's middle falls into; 0 where that cell is not occupied."""
     # The voxels of the mask itself: the shape's may be smoothed.
     inside = np.argwhere(solid.cut.mask)
-    points = (inside - inside.mean(0)) * solid.shape.spacing @ pose.matrix.T
+    points = (inside - inside.mean(0)) * solid.shape.spacing @ pose.matrix.T + moved(pose, cell)
     at = np.clip(np.floor(points / cell).astype(np.int64) + side // 2, 0, side - 1)
     # Occupied cells are in rising order of their numbers; a grid of all cells may be larger than the memory.
     steps = np.array([side * side, side, 1])

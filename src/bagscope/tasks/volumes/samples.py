@@ -10,7 +10,7 @@ import torch
 
 from bagscope.feed.batch import Batch
 from bagscope.feed.orders import balanced, chance
-from bagscope.ops.rotate import small_rotations, spread_rotations, uniform_rotations
+from bagscope.ops.rotate import small_rotations, spread_rotations, spread_shifts, uniform_rotations
 from bagscope.tasks.volumes.shapes import Lattice, Pose, Shape, on_lattice
 
 _VIEWS = 20171
@@ -42,7 +42,7 @@ class Turns:
         return small_rotations(rng, 1, self.sd)[0] if self.range == "small" else np.eye(3)
 
     def judged(self, count: int | None = None) -> list[Pose]:
-        """Return the poses whose logits are averaged, the same ones each time; every other is mirrored.
+        """Return the poses whose logits are averaged, the same ones each time, shifted; every other is mirrored.
 
         Small rotations come with their opposites, so that the given pose is their middle.
         """
@@ -58,7 +58,8 @@ class Turns:
         each = 2 if self.range == "small" else 1
         mirrored = [self.mirror and bool(at // each % 2) for at in range(len(matrices))]
         axes = [np.array([1.0, 1.0, -1.0 if one else 1.0]) for one in mirrored]
-        return [Pose(matrix * axis, np.zeros(3)) for matrix, axis in zip(matrices, axes, strict=True)]
+        shifts = spread_shifts(len(matrices))
+        return [Pose(matrix * axis, shift) for matrix, axis, shift in zip(matrices, axes, shifts, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,11 @@ class Lattice:
 
 @dataclass(frozen=True)
 class Pose:
-    """How a shape is laid: matrix (3, 3) for its points, and shift of every point as a share of its voxel, (3,)."""
+    """How a shape is laid: matrix (3, 3) for its points, then a shift (3,) against the grid, as a share of 8 cells.
+
+    Eight, since the network gathers blocks of two, four and eight cells: by shifts between -0.5 and 0.5 every part of
+    a shape comes to lie everywhere in them.
+    """
 
     matrix: np.ndarray
     shift: np.ndarray
@@ -145,14 +149,16 @@ def _filled(shape: Shape, pose: Pose, cell: float) -> tuple[np.ndarray, np.ndarr
     """Points of a shape in its pose, coarse voxels as several of them."""
     edges = np.asarray(shape.spacing, np.float32)
     parts = _parts(shape, cell)
-    # Middles of the parts that each voxel falls into, and the shift within a part.
+    # Middles of the parts that each voxel falls into.
     steps = np.meshgrid(*[(np.arange(n) + 0.5) / n - 0.5 for n in parts], indexing="ij")
     offsets = np.stack(steps, -1).reshape(-1, 3) * edges
-    offsets = offsets + pose.shift * edges / parts
     matrix = pose.matrix.astype(np.float32)
-    points = shape.points @ matrix.T
-    if len(offsets) == 1:
-        return points + (offsets @ matrix.T).astype(np.float32), shape.values
+    points = shape.points @ matrix.T + moved(pose, cell)
     turned = (offsets @ matrix.T).astype(np.float32)
     every = (points[:, None] + turned).reshape(-1, 3)
     return every, np.repeat(shape.values, len(offsets), 0)
+
+
+def moved(pose: Pose, cell: float) -> np.ndarray:
+    """Shift of a pose, (3,) float32, in the unit of the points."""
+    return (pose.shift * _ALIGNED * cell).astype(np.float32)
