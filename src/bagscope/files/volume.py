@@ -43,12 +43,13 @@ class VolumeFile:
 class VolumeHeader:
     """Shape (Z, Y, X) of a volume, its type, and micrometres between voxels z, y, x where the file says so.
 
-    count : volumes that are decoded to get at this one.
+    array : its name in a .npz. count : volumes that are decoded to get at this one.
     """
 
     shape: tuple[int, int, int]
     dtype: np.dtype
     spacing: Spacing | None
+    array: str = ""
     count: int = 1
 
 
@@ -90,7 +91,7 @@ def read_volume(file: VolumeFile, worker: DecodingWorker, max_bytes: int = 0) ->
     except ImageReadError as error:
         raise ImageReadError(error.problem.cause, error.problem.fix, code="too_large", file=file.path) from None
     if file.path.suffix.lower() == _NPZ:
-        return guarded(file.path, lambda: _npz_volume(file)), header
+        return guarded(file.path, lambda: _npz_volume(file, header.array)), header
     planes = np.empty(header.shape, header.dtype)
     for z in range(header.shape[0]):
         planes[z] = worker.read(FieldFiles((file.path,), (), Selection(z=z)))[file.channel]
@@ -113,7 +114,8 @@ def _sizes(file: VolumeFile, axes: str, planes: int, channels: int) -> tuple[int
 
 def _npz_header(file: VolumeFile) -> VolumeHeader:
     with zipfile.ZipFile(file.path) as archive:
-        shapes = _npy_headers(archive)
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        shapes = {name: _npy_header(archive, name) for name in names}
     name = _array_name(file, shapes)
     (shape, dtype), count = shapes[name], 1
     if len(shape) == 4:
@@ -132,12 +134,7 @@ def _npz_header(file: VolumeFile) -> VolumeHeader:
         if not all(0 < one < math.inf for one in told):
             cause = f"spacing {told} in its array '{_SPACING}': three numbers above 0 are expected"
             raise ImageReadError(cause, "Correct it, or fill the column spacing_um.", code="bad_spacing")
-    return VolumeHeader(shape, dtype, told, count)  # type: ignore[arg-type]
-
-
-def _npy_headers(archive: zipfile.ZipFile) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    return {name: _npy_header(archive, name) for name in names}
+    return VolumeHeader(shape, dtype, told, name, count)  # type: ignore[arg-type]
 
 
 def _npy_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
@@ -159,9 +156,7 @@ def _array_name(file: VolumeFile, shapes: dict[str, tuple[tuple[int, ...], np.dt
     return file.array or found[0]
 
 
-def _npz_volume(file: VolumeFile) -> np.ndarray:
-    with zipfile.ZipFile(file.path) as archive:
-        name = _array_name(file, _npy_headers(archive))
+def _npz_volume(file: VolumeFile, name: str) -> np.ndarray:
     with np.load(file.path, allow_pickle=False) as arrays:
         found = arrays[name]
     return np.ascontiguousarray(found if found.ndim == 3 else found[file.at])

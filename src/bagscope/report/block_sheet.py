@@ -47,6 +47,7 @@ def page(form: Form, views: BlockViews) -> str:
     values = [["" if np.isnan(share) else f"{100 * share:.6g}" for share in row] for row in form.shares]
     head, *rows = _records(form)
     content = {
+        "title": f"Shares of {len(cards)} blocks",
         "cards": cards,
         "rest": form.fine[0],
         "asked": list(enumerate(form.fine))[1:],

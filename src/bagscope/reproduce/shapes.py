@@ -25,7 +25,7 @@ from bagscope.run.events import Events
 from bagscope.run.shape_compare import comparison
 from bagscope.run.train import training_job
 from bagscope.tables.labels import vocabulary
-from bagscope.tables.splits import TEST, TRAIN, folds, groups_of
+from bagscope.tables.splits import OF_NO_FOLD, TEST, TRAIN, fold_numbers
 
 SETS = "sets"
 FOLDS = 5
@@ -172,12 +172,9 @@ def _cross_validated(
     """Scores of bags by judges that did not see them; the last judge, and the rows it was away from."""
     told = vocabulary(rows.table["label"].tolist())
     split = rows.table["split"].to_numpy()
-    numbers = np.where(split == TEST, -1, 0)
     if shapes.cross_validated:
-        open_rows = split != TEST
-        own = rows.table[open_rows]
-        numbers[open_rows] = folds(own["label"].tolist(), groups_of(own).tolist(), FOLDS, seed)
-        turns = [((numbers >= 0) & (numbers != fold), numbers == fold) for fold in range(FOLDS)]
+        numbers = fold_numbers(rows.table, "", FOLDS, seed)
+        turns = [((numbers != OF_NO_FOLD) & (numbers != fold), numbers == fold) for fold in range(FOLDS)]
     else:
         turns = [(split == TRAIN, split == TEST)]
     tables = []

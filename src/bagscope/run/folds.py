@@ -20,32 +20,13 @@ from bagscope.run.rows import Rows
 from bagscope.run.score_folder import RUN, Provenance, Scores, read_scores, write_scores
 from bagscope.settings.jobs import ReadJob
 from bagscope.tables.labels import Vocabulary
-from bagscope.tables.splits import TEST, folds, groups_of
+from bagscope.tables.splits import OF_NO_FOLD, TEST
 from bagscope.tasks.card import ModelCard
 
 CROSS_FITTED = "cross_fitted"
-_OF_NO_FOLD = -1
 
 
-def fold_numbers(rows: Rows, run: Run) -> np.ndarray:
-    """Return the fold of each row, -1 for rows that the table keeps for testing.
-
-    Raises
-    ------
-    SettingsError : more folds than groups, or a class that too few groups have.
-    """
-    split = run.job.split
-    table = rows.table
-    open_rows = (table["split"] != TEST).to_numpy()
-    numbers = np.full(len(table), _OF_NO_FOLD)
-    chosen = table[open_rows]
-    numbers[open_rows] = folds(
-        chosen["label"].tolist(), groups_of(chosen, split.by).tolist(), split.folds, run.job.seed
-    )
-    return numbers
-
-
-def cross_fit(rows: Rows, failures: Sequence[Failure], out: Path, run: Run) -> Scores:
+def cross_fit(rows: Rows, failures: Sequence[Failure], numbers: np.ndarray, out: Path, run: Run) -> Scores:
     """Train a model without each fold, score the fold by it, and write all of it as one score folder.
 
     Rows that the table keeps for testing are scored by the model in `out`, which has not seen them either.
@@ -53,26 +34,23 @@ def cross_fit(rows: Rows, failures: Sequence[Failure], out: Path, run: Run) -> S
     Parameters
     ----------
     failures : labelled rows that were left out before; they keep their lines in the tables.
-
-    Raises
-    ------
-    SettingsError : see `fold_numbers`.
+    numbers : (R,) fold of each row, see `splits.fold_numbers`.
     """
     folder, began = out / CROSS_FITTED, time.monotonic()
     if (folder / RUN).is_file():
         return read_scores(folder)
-    numbers, card = fold_numbers(rows, run), load_card_as(out, ModelCard)
+    card = load_card_as(out, ModelCard)
     told = Vocabulary(card.classes, card.none_trained, card.several_labels)
     job = ReadJob(**{name: getattr(run.job, name) for name in ReadJob.model_fields})
     together = JudgedFields(failures=list(failures))
     cells = CellStage(job.cells, card, rows.screen, folder)
-    for k in [*range(run.job.split.folds), *([_OF_NO_FOLD] if (numbers == _OF_NO_FOLD).any() else [])]:
+    for k in [*range(run.job.split.folds), *([OF_NO_FOLD] if (numbers == OF_NO_FOLD).any() else [])]:
         home = out
-        if k != _OF_NO_FOLD:
+        if k != OF_NO_FOLD:
             home = out / f"fold_{k}"
             run.events.say(f"fold {k + 1} of {run.job.split.folds}")
             if not (home / CARD).is_file():
-                train_model(rows.take((numbers != k) & (numbers != _OF_NO_FOLD)), (), home, run, told)
+                train_model(rows.take((numbers != k) & (numbers != OF_NO_FOLD)), (), home, run, told)
         network, own = load_model(home, run.device, ModelCard)
         judge = Judge(network, own, run.device)
         source = rows.take(numbers == k).source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -75,7 +75,12 @@ def score_volumes(
         for problem in unlike:
             events.warn(str(problem))
         judged = JudgedFields(failures=of_check(report.screen, report.problems))
-        judge_volumes(model, report.screen, report.headers, section, job, worker, out, judged, events)
+        volumes = report.headers
+
+        def shapes(at: int) -> RowShapes:
+            return shapes_of_row(volumes[at], section, worker)
+
+        judge_volumes(model, report.screen, volumes, shapes, section, job, out, judged, events)
         warned = tuple(str(problem) for problem in unlike if problem.severity == "warn")
         how = Provenance(job, warned, time.monotonic() - began, model.folder)
         return write_volume_scores(out, report.screen, model.card, judged, how, events)
@@ -85,14 +90,18 @@ def judge_volumes(
     model: ShapeModel,
     screen: Screen,
     volumes: Mapping[int, KnownVolume],
+    shapes: Callable[[int], RowShapes],
     section: VolumesSection,
     job: ShapesReadJob,
-    worker: DecodingWorker,
     out: Path,
     judged: JudgedFields,
     events: Events,
 ) -> None:
     """Judge some volumes of a screen, by position, and add to `judged` what came out.
+
+    Parameters
+    ----------
+    shapes : of the volume at a position, found as `section` says; asked for what was not judged before.
 
     Raises
     ------
@@ -102,7 +111,7 @@ def judge_volumes(
                   for sign in model.card.training.get("rows", {}).get(part, ())}  # fmt: skip
     for number, at in enumerate(sorted(volumes), start=1):
         try:
-            sign, part = _scored(model, volumes[at], screen, at, section, job, worker, Parts(out / PARTS), out)
+            sign, part = _scored(model, volumes[at], screen, at, shapes, section, job, Parts(out / PARTS), out)
             judged.parts[at] = part
             if sign in known_rows:
                 judged.known[at] = known_rows[sign]
@@ -139,9 +148,9 @@ def _scored(
     known: KnownVolume,
     screen: Screen,
     at: int,
+    shapes: Callable[[int], RowShapes],
     section: VolumesSection,
     job: ShapesReadJob,
-    worker: DecodingWorker,
     parts: Parts,
     out: Path,
 ) -> tuple[str, FieldPart]:
@@ -152,7 +161,7 @@ def _scored(
     there = parts.load(at, mark)
     if there is not None:
         return sign, there
-    found = shapes_of_row(known, section, worker)
+    found = shapes(at)
     table, bag = judged_solids(model.judge, card, found.solids, model.device)
     content = parquet_bytes(table)
     write_atomic(parts.cells_path(at), content, durable=False)

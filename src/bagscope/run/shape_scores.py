@@ -49,8 +49,9 @@ def judged_solids(
     ------
     ImageReadError : a solid far larger than those of the training.
     """
+    lattice = lattice_of_card(card)
     for solid in solids:
-        refuse_huge(solid.shape, lattice_of_card(card))
+        refuse_huge(solid.shape, lattice)
     logits = shape_logits(judge, card, [solid.shape for solid in solids], device, turn)
     measures = measures_of(solids)
     each = judge_bags(judge, card, logits, measures, [1] * len(solids))

@@ -13,13 +13,14 @@ from bagscope.run.check import CheckReport, check
 from bagscope.run.compute import device_of, memory_kept, threads
 from bagscope.run.events import SILENT, Events
 from bagscope.run.failures import FAILURES
-from bagscope.run.folds import CROSS_FITTED, cross_fit, fold_numbers
+from bagscope.run.folds import CROSS_FITTED, cross_fit
 from bagscope.run.model_card import CARD
 from bagscope.run.model_folder import WEIGHTS
 from bagscope.run.one_model import HISTORY, README, RESUME, SPLIT, Run, train_model
 from bagscope.run.predict import Model, open_images
 from bagscope.run.rows import labelled_rows
 from bagscope.settings.jobs import JOBS, ImagesJob, make_job
+from bagscope.tables.splits import fold_numbers
 from bagscope.tables.table import Screen
 from bagscope.tasks import TASKS
 
@@ -91,11 +92,12 @@ def train_images(
         report = checked(screen, job, events)
         run = Run(job, device, resume, events, _warned(report))
         rows, failures = labelled_rows(report, job, worker, events)
-        if job.split.folds:
-            fold_numbers(rows, run)  # impossible folds are refused before the first training, not after it
+        # Impossible folds are refused before the first training, not after it.
+        split = job.split
+        numbers = fold_numbers(rows.table, split.by, split.folds, job.seed) if split.folds else None
         train_model(rows, failures, out, run)
-        if job.split.folds:
-            cross_fit(rows, failures, out, run)
+        if numbers is not None:
+            cross_fit(rows, failures, numbers, out, run)
     return open_images(out, job.compute.device)
 
 

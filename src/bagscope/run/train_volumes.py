@@ -26,11 +26,11 @@ from bagscope.run.model_readme import shapes_readme
 from bagscope.run.origin import origin
 from bagscope.run.plan import plan_of, refuse_other
 from bagscope.run.predict_volumes import ShapeModel, open_volumes
-from bagscope.run.volume_folds import COMPARISON, cross_fit_volumes, volume_fold_numbers
+from bagscope.run.volume_folds import COMPARISON, cross_fit_volumes
 from bagscope.settings.jobs import VolumesJob
 from bagscope.tables.frames import csv_bytes
 from bagscope.tables.labels import Vocabulary, vocabulary
-from bagscope.tables.splits import TRAIN, VALIDATION, assign_parts, groups_of
+from bagscope.tables.splits import TRAIN, VALIDATION, assign_parts, fold_numbers, groups_of
 from bagscope.tables.table import Screen
 from bagscope.tasks.card import ShapesCard
 
@@ -58,7 +58,8 @@ def train_volumes(
             events.warn(str(problem))
         rows, failures = labelled_shapes(report, job, worker, events)
         told = vocabulary(rows.table["label"].tolist())
-        numbers = volume_fold_numbers(rows, job) if job.split.folds else None
+        split = job.split
+        numbers = fold_numbers(rows.table, split.by, split.folds, job.seed) if split.folds else None
         warned = tuple(str(problem) for problem in report.problems if problem.severity == "warn")
         run = Run(job, device, events, resume, warned)
         _one_model(rows, failures, told, report, out, run)

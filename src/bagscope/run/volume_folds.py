@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_atomic
 from bagscope.run.check import CheckReport
 from bagscope.run.failures import Failure
@@ -25,10 +24,10 @@ from bagscope.run.predict_volumes import open_volumes
 from bagscope.run.score_folder import RUN, Provenance
 from bagscope.run.score_volumes import judge_volumes, write_volume_scores
 from bagscope.run.shape_compare import comparison
-from bagscope.settings.jobs import ShapesReadJob, VolumesJob
+from bagscope.settings.jobs import ShapesReadJob
 from bagscope.tables.frames import csv_bytes
 from bagscope.tables.labels import Vocabulary
-from bagscope.tables.splits import TEST, folds, groups_of
+from bagscope.tables.splits import OF_NO_FOLD, TEST
 from bagscope.tasks.card import ShapesCard
 from bagscope.tasks.volumes import setup
 from bagscope.tasks.volumes.solids import six_of
@@ -36,22 +35,6 @@ from bagscope.tasks.volumes.traditional import traditional
 
 COMPARISON = "comparison.csv"
 _STATES = "resume"
-_OF_NO_FOLD = -1
-
-
-def volume_fold_numbers(rows: LabelledShapes, job: VolumesJob) -> np.ndarray:
-    """Return the fold of each row, -1 for rows that the table keeps for testing.
-
-    Raises
-    ------
-    SettingsError : more folds than groups, or a class that too few groups have.
-    """
-    table = rows.table
-    numbers = np.full(len(table), -1)
-    open_rows = (table["split"] != TEST).to_numpy()
-    own = table[open_rows]
-    numbers[open_rows] = folds(own["label"].tolist(), groups_of(own, job.split.by).tolist(), job.split.folds, job.seed)
-    return numbers
 
 
 def cross_fit_volumes(
@@ -82,24 +65,25 @@ def cross_fit_volumes(
         failures=[replace(one, position=where[one.position]) for one in failures if one.position in where]
     )
     tables = []
-    with DecodingWorker(job.compute.io_timeout) as worker:
-        for fold in [*range(run.job.split.folds), *([_OF_NO_FOLD] if (numbers == _OF_NO_FOLD).any() else [])]:
-            away, home = numbers == fold, out
-            seen = (numbers != _OF_NO_FOLD) & ~away
-            if fold != _OF_NO_FOLD:
-                home = out / f"fold_{fold}"
-                run.events.say(f"fold {fold + 1} of {run.job.split.folds}")
-                if not (home / CARD).is_file():
-                    mark = f"{card.training.get('plan')} fold {fold}"
-                    _, own, judge = fit_one(rows, seen, np.zeros(len(rows), bool), told, run, home / _STATES, mark)
-                    save_model(home, judge, own)
-                shutil.rmtree(home / _STATES, ignore_errors=True)
-            model = open_volumes(home, run.job.compute.device)
-            if fold != _OF_NO_FOLD and not card.several_labels:
-                scores = scored_fold(model.judge, model.card, rows.take(seen), rows.take(away), run)
-                tables.append(scores.assign(fold=fold))
-            own_volumes = {at_row[row]: known[at_row[row]] for row in np.flatnonzero(away)}
-            judge_volumes(model, screen, own_volumes, run.job.volumes, job, worker, folder, judged, run.events)
+    for fold in [*range(run.job.split.folds), *([OF_NO_FOLD] if (numbers == OF_NO_FOLD).any() else [])]:
+        away, home = numbers == fold, out
+        seen = (numbers != OF_NO_FOLD) & ~away
+        if fold != OF_NO_FOLD:
+            home = out / f"fold_{fold}"
+            run.events.say(f"fold {fold + 1} of {run.job.split.folds}")
+            if not (home / CARD).is_file():
+                mark = f"{card.training.get('plan')} fold {fold}"
+                _, own, judge = fit_one(rows, seen, np.zeros(len(rows), bool), told, run, home / _STATES, mark)
+                save_model(home, judge, own)
+            shutil.rmtree(home / _STATES, ignore_errors=True)
+        model = open_volumes(home, run.job.compute.device)
+        if fold != OF_NO_FOLD and not card.several_labels:
+            scores = scored_fold(model.judge, model.card, rows.take(seen), rows.take(away), run)
+            tables.append(scores.assign(fold=fold))
+        # What was found in the volumes for training is judged; they are not read again.
+        found = {at_row[row]: rows.found[row] for row in np.flatnonzero(away)}
+        volumes = {at: known[at] for at in found}
+        judge_volumes(model, screen, volumes, found.__getitem__, run.job.volumes, job, folder, judged, run.events)
     judged.known.update(dict.fromkeys(judged.parts, TEST))
     if tables:
         _compare(pd.concat(tables, ignore_index=True), card, out, run)
@@ -118,19 +102,18 @@ def _compare(scores: pd.DataFrame, card: ShapesCard, out: Path, run: Run) -> Non
 def scored_fold(
     judge: setup.ShapeJudge, card: ShapesCard, seen: LabelledShapes, away: LabelledShapes, run: Run
 ) -> pd.DataFrame:
-    """Scores of bags by a judge that did not see them, and by the traditional workflow on the same rows."""
+    """Scores of bags, each of one class, by a judge that did not see them, and by the traditional workflow."""
     told = Vocabulary(card.classes, card.none_trained, card.several_labels)
     bags, groups, means = bags_of(away, told, run.job)
     lengths = [len(bag) for bag in bags.shapes]
     logits = setup.shape_logits(judge, card, [shape for bag in bags.shapes for shape in bag], run.device)
     judged = setup.judge_bags(judge, card, logits, np.repeat(means, lengths, 0), lengths)
     number = np.where(bags.targets.sum(1) > 0, bags.targets.argmax(1), len(card.classes))
+    trained, own_groups, own_means = bags_of(seen, told, run.job)
+    target = np.where(trained.targets.sum(1) > 0, trained.targets.argmax(1), len(card.classes))
     told_of = {"default": judged.head, "network": judged.network, "measures": judged.measures}
-    if not card.several_labels:
-        trained, own_groups, own_means = bags_of(seen, told, run.job)
-        target = np.where(trained.targets.sum(1) > 0, trained.targets.argmax(1), len(card.classes))
-        told_of |= traditional(own_means, target, own_groups, means, six_of(card.measures), len(card.outputs),
-                              run.job.seed)  # fmt: skip
+    told_of |= traditional(own_means, target, own_groups, means, six_of(card.measures), len(card.outputs),
+                           run.job.seed)  # fmt: skip
     columns: dict[str, Any] = {"row": bags.ids, "group": groups, "target": number}
     for method, values in told_of.items():
         columns |= {f"{method}:{name}": values[:, k] for k, name in enumerate(card.outputs)}

@@ -16,6 +16,7 @@ from bagscope.tables.wells import NO_WELL
 Texts = Sequence[str] | np.ndarray
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+OF_NO_FOLD = -1
 # With fewer groups left to learn from, a watching part costs more than it tells.
 LEAST_TRAINING_GROUPS = 3
 _SHOWN_GROUPS = 5
@@ -147,6 +148,20 @@ def _validation_groups(held: dict[str, frozenset[str]], share: float, seed: int)
                 for c in held[group]:
                     taken[c] += 1
     return chosen if all(taken.values()) else set()
+
+
+def fold_numbers(rows: pd.DataFrame, by: str, k: int, seed: int) -> np.ndarray:
+    """Return the fold of each row of a screen, `OF_NO_FOLD` for rows that the table keeps for testing; see `folds`.
+
+    Raises
+    ------
+    SettingsError : as `folds` and `groups_of`.
+    """
+    numbers = np.full(len(rows), OF_NO_FOLD)
+    open_rows = (rows["split"] != TEST).to_numpy()
+    own = rows[open_rows]
+    numbers[open_rows] = folds(own["label"].tolist(), groups_of(own, by).tolist(), k, seed)
+    return numbers
 
 
 def folds(labels: Texts, groups: Texts, k: int, seed: int) -> np.ndarray:
