@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import tifffile
 
 import bagscope as bs
 import toys
 from bagscope.errors import SettingsError, TableError
 from bagscope.run.folds import CROSS_FITTED
 from bagscope.run.model_card import load_card
+from bagscope.run.score_folder import read_scores
 
 FOLDED = {"folds": 2, "steps": 2}
 
@@ -135,6 +137,27 @@ def test_a_labelled_row_that_cannot_be_read_keeps_its_line(tmp_path):
     for failures in (tmp_path / "model" / "failures.csv", tmp_path / "model" / CROSS_FITTED / "failures.csv"):
         (failed,) = toys.table_of(failures)
         assert (failed["well"], failed["row"], failed["stage"]) == ("B02", "5", "check")
+
+
+def test_cells_and_masks_are_their_own_fields_although_rows_without_a_label_stand_before_them(tmp_path):
+    table = toys.toy(tmp_path / "toy", wells_per_class=3)
+
+    def change(rows):
+        for at, row in enumerate(rows):
+            labels = np.zeros((72, 72), np.uint16)
+            labels[5:25, 5:25] = 100 + at
+            tifffile.imwrite(table.parent / f"mask{at}.tif", labels)
+            row["mask"] = f"mask{at}.tif"
+        rows[0]["label"] = rows[2]["label"] = ""
+        return rows
+
+    toys.rewrite(table, change)
+    toys.quick(table, tmp_path / "model", **FOLDED, **{"cells.source": "own", "cells.masks": True})
+    found = read_scores(tmp_path / "model" / CROSS_FITTED)
+    # The first row below the header is 2, and has the cell 100.
+    assert found.cells[["row", "cell"]].to_numpy().tolist() == [[3, 101], [5, 103], [6, 104], [7, 105]]
+    for row, name in zip(found.images["row"], found.images["mask_file"], strict=True):
+        assert tifffile.imread(found.folder / name)[0].max() == 98 + row
 
 
 def test_more_folds_than_wells_are_refused_before_anything_is_trained(toy, tmp_path, monkeypatch):

@@ -42,8 +42,12 @@ def cross_fit(rows: Rows, failures: Sequence[Failure], numbers: np.ndarray, out:
     card = load_card_as(out, ModelCard)
     told = Vocabulary(card.classes, card.none_trained, card.several_labels)
     job = ReadJob(**{name: getattr(run.job, name) for name in ReadJob.model_fields})
-    together = JudgedFields(failures=list(failures))
-    cells = CellStage(job.cells, card, rows.screen, folder)
+    # Only labelled rows stand in this folder: all that is written there is called by their places among these.
+    labelled = np.flatnonzero((rows.screen.rows["label"] != "").to_numpy())
+    screen, place = rows.screen.take(labelled), {int(position): at for at, position in enumerate(labelled)}
+    left = [replace(one, position=place[one.position]) for one in failures if one.position in place]
+    together = JudgedFields(failures=left)
+    cells = CellStage(job.cells, card, screen, folder)
     for k in [*range(run.job.split.folds), *([OF_NO_FOLD] if (numbers == OF_NO_FOLD).any() else [])]:
         home = out
         if k != OF_NO_FOLD:
@@ -54,20 +58,13 @@ def cross_fit(rows: Rows, failures: Sequence[Failure], numbers: np.ndarray, out:
         network, own = load_model(home, run.device, ModelCard)
         judge = Judge(network, own, run.device)
         source = rows.take(numbers == k).source
+        source = replace(source, positions=np.searchsorted(labelled, source.positions))
         judged = judge_fields(judge, source, Parts(folder / PARTS), job, run.events, cells=cells)
         together.parts |= judged.parts
         together.failures += judged.failures
         together.unlike += judged.unlike
         together.megapixels += judged.megapixels
     how = Provenance(job, (), time.monotonic() - began, out)
-    labelled = np.flatnonzero((rows.screen.rows["label"] != "").to_numpy())
-    return write_scores(folder, rows.screen.take(labelled), card, _among(together, labelled), how, run.events)
-
-
-def _among(judged: JudgedFields, labelled: np.ndarray) -> JudgedFields:
-    """Count positions among the labelled rows, which alone stand in this folder; no model has seen its rows."""
-    place = {int(position): i for i, position in enumerate(labelled)}
-    parts = {place[position]: part for position, part in judged.parts.items()}
-    failures = [replace(f, position=place[f.position]) for f in judged.failures if f.position in place]
-    known = dict.fromkeys(place.values(), TEST)
-    return JudgedFields(parts, failures, known, judged.unlike, judged.megapixels)
+    # No model has seen the rows that it judged.
+    together.known = dict.fromkeys(range(len(screen)), TEST)
+    return write_scores(folder, screen, card, together, how, run.events)
