@@ -1,10 +1,12 @@
 """Does a screen of volumes become a model and scores, with every row told, and the same again?"""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from solids_drawn import QUICK, ellipsoid, screen_of, write_stack
 
 import bagscope as bs
@@ -179,7 +181,24 @@ def test_shapes_of_a_well_are_a_bag_with_one_label(tmp_path):
     assert model.card.thresholds is not None
     assert len(model.card.thresholds) == 2
     scores = model.score(table, tmp_path / "scores", threads=1)
-    assert np.isfinite(scores.wells["mil_probability:round"]).all()
+    assert len(scores.wells) == 6
+    # A well is judged as the bag that it was in training: as if all its shapes lay in one volume.
+    first = scores.wells.iloc[0]
+    voxels = [tifffile.imread(table.parent / name) > 0 for name in pd.read_csv(table)["image"][:2]]
+    both = np.concatenate([voxels[0] * 1, voxels[1] * 2])
+    together = model.predict(both.astype(np.uint8), spacing=(1.0, 0.5, 0.5))
+    assert first["probability:round"] == pytest.approx(together.probability["round"], abs=1e-6)
+    apart = scores.images["mil_probability:round"][:2]
+    log_odds = np.log(apart / (1 - apart)).mean()
+    assert abs(first["mil_probability:round"] - 1 / (1 + np.exp(-log_odds))) > 1e-6
+
+
+def test_a_kept_part_whose_shapes_are_damaged_is_made_again(model, screen, scores, tmp_path):
+    shutil.copytree(scores.folder, tmp_path / "scores")
+    (part,) = (tmp_path / "scores" / "parts").rglob("00000001.npz")
+    part.write_bytes(part.read_bytes()[:40])
+    again = model.score(screen, tmp_path / "scores", threads=1, maps=True, resume=True)
+    pd.testing.assert_frame_equal(again.images, scores.images)
 
 
 def test_a_model_of_images_is_no_model_of_volumes(model, trained, tmp_path):

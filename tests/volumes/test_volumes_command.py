@@ -5,7 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from solids_drawn import screen_of
+from solids_drawn import QUICK, screen_of
+
+import bagscope as bs
+from bagscope.errors import SettingsError
 
 SETS = ["--set", "training.batch=4", "--set", "network.cells=12", "--set", "turns.views=2", "--threads", "1"]
 
@@ -44,3 +47,10 @@ def test_tasks_and_spacings_that_are_none_are_refused_in_words(tmp_path):
     wrong = bagscope("train", table, "-o", tmp_path / "m", "--task", "volumes", "--spacing", "1,1")
     assert wrong.returncode == 2
     assert "three numbers of micrometres" in wrong.stderr
+
+
+@pytest.mark.parametrize("asked", [{"channels": "DNA"}, {"cells": "own"}, {"masks": True}])
+def test_what_volumes_do_not_know_is_refused_and_not_ignored(tmp_path, asked):
+    with pytest.raises(SettingsError, match="of no effect for volumes"):
+        bs.train(screen_of(tmp_path / "s", 4), tmp_path / "m", task="volumes", **QUICK, **asked)
+    assert not (tmp_path / "m").exists()

@@ -52,7 +52,7 @@ def _checked(one: dict[str, Any]) -> dict[str, Any]:
     if not len(lists["points"]) == len(lists["normals"]) == 3 * len(lists["speaks"]):
         message = "a surface whose lists do not fit"
         raise ValueError(message)
-    return {**lists, "where": str(one["where"]), "p": float(one["probability"]), "um": float(one["um"])}
+    return {**lists, "where": str(one["where"]), "p": float(one["probability"]), "across": float(one["across_um"])}
 
 
 def shape_blocks(solids: Solids | None, classes: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -65,7 +65,9 @@ def shape_blocks(solids: Solids | None, classes: tuple[str, ...]) -> tuple[list[
     for at, name in enumerate(classes):
         shown = []
         for one in solids.by_class[name]:
-            shown.append({"number": len(surfaces), "told": f"{one['where']}: {one['p']:.2f}"})
+            shown.append(
+                {"number": len(surfaces), "told": f"{one['where']}: {one['p']:.2f}, {one['across']:g} µm across"}
+            )
             surfaces.append({key: one[key] for key in ("points", "normals", "speaks")})
         blocks.append({"name": name, "mark": letters[name], "css": f"c{at % 8}", "shapes": shown})
     return blocks, surfaces

@@ -47,6 +47,8 @@ class JudgedFields:
 
     known : part of the training (`train`, `validation`) by position. unlike : fields unlike the training
     images. megapixels : read and scored in this run.
+    wells : log-odds and last layer of the bag of all that is in a well, by position of each of its rows; empty where
+    a well is the mean of its fields.
     """
 
     parts: dict[int, FieldPart] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class JudgedFields:
     known: dict[int, str] = field(default_factory=dict)
     unlike: int = 0
     megapixels: float = 0.0
+    wells: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from bagscope.run.parts import PARTS, Parts
 from bagscope.settings.jobs import ReadJob
 from bagscope.tables.calls import CallRule
 from bagscope.tables.frames import csv_bytes, read_csv, read_parquet, table_files
-from bagscope.tables.levels import LOG_ODDS, LOGIT, Levels, aggregate
+from bagscope.tables.levels import LOG_ODDS, LOGIT, OF_WELL, Levels, aggregate
 from bagscope.tables.table import Screen
 from bagscope.tasks.card import Card
 
@@ -71,17 +71,22 @@ class Counts:
 def scored_fields(screen: Screen, card: Card, judged: JudgedFields) -> pd.DataFrame:
     """Return every row of the screen with its log-odds and logits; NaN where it failed.
 
-    `split` says what a row was to the model: `train` or `validation` when the model has seen it.
+    `split` says what a row was to the model: `train` or `validation` when the model has seen it. Where a well is
+    judged as one bag, its scores stand beside each of its rows.
     """
     heads = [*card.classes, "none"] if card.none_trained and not card.several_labels else list(card.classes)
     frame = screen.rows.copy()
-    odds = np.full((len(frame), len(card.classes)), np.nan)
-    logits = np.full((len(frame), len(heads)), np.nan)
+    odds = np.full((2, len(frame), len(card.classes)), np.nan)
+    logits = np.full((2, len(frame), len(heads)), np.nan)
     temperature = card.calibration.temperature
     for position, part in judged.parts.items():
-        odds[position], logits[position] = part.log_odds, part.logits / temperature
-    columns: dict[str, Any] = {LOG_ODDS + name: odds[:, k] for k, name in enumerate(card.classes)}
-    columns |= {LOGIT + name: logits[:, k] for k, name in enumerate(heads)}
+        odds[0, position], logits[0, position] = part.log_odds, part.logits / temperature
+    for position, (of_well, head) in judged.wells.items():
+        odds[1, position], logits[1, position] = of_well, head / temperature
+    columns: dict[str, Any] = {}
+    for at, prefix in enumerate(("", OF_WELL) if judged.wells else ("",)):
+        columns |= {prefix + LOG_ODDS + name: odds[at, :, k] for k, name in enumerate(card.classes)}
+        columns |= {prefix + LOGIT + name: logits[at, :, k] for k, name in enumerate(heads)}
     split = frame["split"].to_numpy(dtype=object, copy=True)
     for position, side in judged.known.items():
         split[position] = side

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
+import torch
 
 from bagscope.errors import ImageReadError, Problem, TableError
 from bagscope.files.folder import claimed
@@ -25,11 +27,12 @@ from bagscope.run.judge import JudgedFields, stop_when_too_many
 from bagscope.run.parts import PARTS, CellPart, FieldPart, Parts, fingerprint
 from bagscope.run.score_folder import RUN, TABLES, Provenance, Scores, levels_of, scored_fields, write_levels
 from bagscope.run.shape_rows import RowShapes, as_asked, as_trained, shapes_of_row, volume_signature
-from bagscope.run.shape_scores import judged_solids
+from bagscope.run.shape_scores import judged_solids, judged_together
 from bagscope.run.solid_pictures import SOLIDS, keep_pictures, write_solids
 from bagscope.settings.jobs import ShapesReadJob, make_job
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tables.frames import parquet_bytes
+from bagscope.tables.levels import wells_of
 from bagscope.tables.splits import TRAIN, VALIDATION
 from bagscope.tables.table import Screen
 from bagscope.tasks.card import ShapesCard
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 VOLUMES = ("volumes.parquet", "volumes.csv")
 MAPS = "maps"
 EMBEDDINGS = "embeddings.parquet"
+# Where these share a label, a well is judged as one bag of all its shapes.
+_OF_WELLS = ("well", "group")
 OURS = (*TABLES, *VOLUMES, EMBEDDINGS, FAILURES, RUN, PARTS, MAPS, SOLIDS)
 
 
@@ -119,6 +124,26 @@ def judge_volumes(
             judged.failures.append(of_error(at, "score", error))
             stop_when_too_many(judged, job, len(volumes))
         events.progress("judging shapes", number, len(volumes))
+    if model.card.bags.get("by") in _OF_WELLS:
+        judged.wells |= _judged_wells(
+            model, screen, [at for at in sorted(volumes) if at in judged.parts], Parts(out / PARTS)
+        )
+
+
+def _judged_wells(
+    model: ShapeModel, screen: Screen, scored: list[int], parts: Parts
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Judge all shapes of a well as one bag; scores by position of each of its rows."""
+    well_of, _ = wells_of(screen.rows.iloc[scored])
+    kept = [_told_of_shapes(parts, at) for at in scored]
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for well in range(int(well_of.max(initial=-1)) + 1):
+        own = np.flatnonzero(well_of == well).tolist()
+        logits = torch.from_numpy(np.concatenate([kept[i]["logits"] for i in own])).to(model.device)
+        measures = np.concatenate([kept[i]["measures"] for i in own])
+        scores = judged_together(model.judge, model.card, logits, measures)
+        found |= {scored[i]: scores for i in own}
+    return found
 
 
 def write_volume_scores(
@@ -159,15 +184,16 @@ def _scored(
     asked = section.model_dump(), card.turns, card.calls.model_dump(), job.cells.maps, job.seed
     mark = fingerprint(sign, list(known.spacing), card.weights_sha256, *asked)
     there = parts.load(at, mark)
-    if there is not None:
+    if there is not None and _is_whole(parts, at, there):
         return sign, there
     found = shapes(at)
     table, bag = judged_solids(model.judge, card, found.solids, model.device)
     content = parquet_bytes(table)
     write_atomic(parts.cells_path(at), content, durable=False)
     stream = io.BytesIO()
-    np.save(stream, descriptions(model.judge, card, [solid.shape for solid in found.solids], model.device))
-    write_atomic(_embeddings_path(parts, at), stream.getvalue(), durable=False)
+    described = descriptions(model.judge, card, [solid.shape for solid in found.solids], model.device)
+    np.savez(stream, embeddings=described, logits=bag.logits, measures=bag.measures)
+    write_atomic(_shapes_path(parts, at), stream.getvalue(), durable=False)
     keep_pictures(parts, at, model.judge, card, found.solids, table, model.device)
     name = _maps(model, found, table, screen, at, known, out) if job.cells.maps else ""
     called = tuple(int((table["call"] == one).sum()) for one in model.classes)
@@ -197,7 +223,7 @@ def _write_embeddings(out: Path, judged: JudgedFields, parts: Parts, screen: Scr
     """Write what the network describes each shape by, a row each, in the order of volumes.parquet."""
     told, lines = [], []
     for at in sorted(judged.parts):
-        own = np.load(_embeddings_path(parts, at), allow_pickle=False)
+        own = _told_of_shapes(parts, at)["embeddings"]
         told.append(own)
         lines.append(np.full(len(own), int(screen.rows["row"].iloc[at])))
     if told:
@@ -207,5 +233,21 @@ def _write_embeddings(out: Path, judged: JudgedFields, parts: Parts, screen: Scr
         write_atomic(out / EMBEDDINGS, parquet_bytes(frame))
 
 
-def _embeddings_path(parts: Parts, at: int) -> Path:
-    return parts.path(at).with_suffix(".npy")
+def _shapes_path(parts: Parts, at: int) -> Path:
+    return parts.path(at).with_suffix(".npz")
+
+
+def _is_whole(parts: Parts, at: int, part: FieldPart) -> bool:
+    """Tell whether the files that a volume's part speaks of are there, and whole."""
+    try:
+        _told_of_shapes(parts, at)
+        content = parts.cells_path(at).read_bytes()
+    except (OSError, ValueError, BadZipFile, EOFError):
+        return False
+    return part.cells is not None and hashlib.sha256(content).hexdigest() == part.cells.digest
+
+
+def _told_of_shapes(parts: Parts, at: int) -> Mapping[str, np.ndarray]:
+    """What is kept of a volume's shapes: their embeddings, logits and measures."""
+    with _shapes_path(parts, at).open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
+        return dict(kept)

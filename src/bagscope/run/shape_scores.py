@@ -22,11 +22,17 @@ from bagscope.tasks.volumes.task import lattice_of_card
 
 @dataclass(frozen=True)
 class Bag:
-    """Scores of a volume: log-odds (K,), last layer's (O,), and probabilities (O,)."""
+    """Scores of a volume, and what they rest on.
+
+    log_odds : (K,). head : (O,) of the last layer. own : (O,) probabilities.
+    logits : (N, K) of its shapes by the network. measures : (N, M) of its shapes.
+    """
 
     log_odds: np.ndarray
     head: np.ndarray
     own: np.ndarray
+    logits: np.ndarray
+    measures: np.ndarray
 
 
 def judged_solids(
@@ -59,8 +65,7 @@ def judged_solids(
         head = each.head if card.several_labels else log_softmax(each.head)
         bag = each.log_odds.mean(0), head.mean(0)
     else:
-        whole = judge_bags(judge, card, logits, measures, [len(solids)])
-        bag = whole.log_odds[0], whole.head[0]
+        bag = judged_together(judge, card, logits, measures)
     none = card.none_trained
     single = judged_by(each.log_odds, each.head, card.several_labels, none)
     rule = CallRule(card.calls.threshold, card.calls.confidence)
@@ -79,4 +84,18 @@ def judged_solids(
     columns |= {"call": calls, "confidence": sure}
     of_bag = judged_by(bag[0][None], bag[1][None], card.several_labels, none)
     own = np.concatenate([of_bag.own[0], of_bag.none if of_bag.none is not None else np.empty(0)])
-    return pd.concat([told, pd.DataFrame(columns)], axis=1), Bag(bag[0], bag[1], own[: len(card.outputs)])
+    bag_of = Bag(bag[0], bag[1], own[: len(card.outputs)], logits.cpu().numpy(), measures)
+    return pd.concat([told, pd.DataFrame(columns)], axis=1), bag_of
+
+
+def judged_together(
+    judge: ShapeJudge, card: ShapesCard, logits: torch.Tensor, measures: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Judge shapes as one bag, as in training: log-odds (K,) and the last layer's (O,).
+
+    Parameters
+    ----------
+    logits : (N, K) by the network. measures : (N, M).
+    """
+    whole = judge_bags(judge, card, logits, measures, [len(measures)])
+    return whole.log_odds[0], whole.head[0]

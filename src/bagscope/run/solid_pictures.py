@@ -48,7 +48,7 @@ def keep_pictures(
 
 
 def _surface(solid: Solid, importance: np.ndarray) -> dict[str, Any]:
-    """Middles of the voxels at the surface in thousandths of the reach, their normals, and how much each speaks."""
+    """Middles of the voxels at the surface in thousandths of the reach, their normals, how they speak; its size."""
     mask = np.pad(solid.cut.mask, 1)
     edge = mask & ~ndimage.binary_erosion(mask)
     at = np.argwhere(edge)
@@ -62,11 +62,13 @@ def _surface(solid: Solid, importance: np.ndarray) -> dict[str, Any]:
     points = (at - at.mean(0)) * spacing
     reach = float(np.abs(points).max()) or 1.0
     told = np.pad(importance, 1)[tuple(at.T)]
+    # A shape that was brought to unit volume is told in its own um.
+    scale = (solid.volume / (solid.cut.mask.sum() * np.prod(spacing))) ** (1 / 3)
     return {
         "points": np.round(points / reach * 1000).astype(int).ravel().tolist(),
         "normals": np.round(normal * 100).astype(int).ravel().tolist(),
         "speaks": np.round(100 * np.sqrt(told)).astype(int).tolist(),
-        "um": round(reach, 2),
+        "across_um": float(f"{scale * (np.ptp(points, axis=0) + spacing).max():.3g}"),
     }
 
 

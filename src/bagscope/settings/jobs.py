@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from bagscope.errors import SettingsError, nearest
 from bagscope.settings.block_sections import (
@@ -55,6 +55,25 @@ class ReadJob(Section):
     seed: int = Field(0, ge=0, lt=2**63)
 
 
+def _chosen(name: str, section: Section) -> list[str]:
+    """Settings of a section that are other than by default."""
+    default = type(section)()
+    return [f"{name}.{key}" for key in section.model_fields_set if getattr(section, key) != getattr(default, key)]
+
+
+def _refuse_ignored(task: str, chosen: Sequence[str]) -> None:
+    """What a task would not heed is not taken as if it would; all of them write maps.
+
+    Raises
+    ------
+    SettingsError : such settings were chosen.
+    """
+    given = [one for one in chosen if one != "cells.maps"]
+    if given:
+        cause = f"{', '.join(sorted(given))}: of no effect for {task}"
+        raise SettingsError(cause, f"Leave it out; the docs have a page on {task}.", code="unknown_setting")
+
+
 class ImagesJob(ReadJob):
     """Training a network on whole images with the labels of their wells."""
 
@@ -74,6 +93,12 @@ class ShapesReadJob(ReadJob):
     volumes: VolumesSection = VolumesSection()
     turns: TurnsSection = TurnsSection()
 
+    @model_validator(mode="after")
+    def _ignores_nothing(self) -> Self:
+        """Volumes are read and cut by settings of their own."""
+        _refuse_ignored("volumes", [*_chosen("images", self.images), *_chosen("cells", self.cells)])
+        return self
+
 
 class VolumesJob(ShapesReadJob):
     """Training a network on the shapes of volumes."""
@@ -92,6 +117,12 @@ class BlocksReadJob(ReadJob):
 
     blocks: BlocksSection = BlocksSection()
     maps: MapsSection = MapsSection()
+
+    @model_validator(mode="after")
+    def _ignores_nothing(self) -> Self:
+        """There are no cells, only pixels and regions."""
+        _refuse_ignored("blocks", _chosen("cells", self.cells))
+        return self
 
 
 class BlocksJob(BlocksReadJob):

@@ -15,6 +15,8 @@ from bagscope.tables.wells import NO_WELL
 
 LOG_ODDS = "log_odds:"
 LOGIT = "logit:"
+# Before the names of both: of the bag of all that is in the row's well.
+OF_WELL = "well_"
 _FIRST = ("plate", "well", "site", "row")
 _OF_A_FIELD = (
     "row",
@@ -52,8 +54,9 @@ def aggregate(
 ) -> Levels:
     """Sum up the scores of fields.
 
-    A well is the mean of its fields' log-odds; its `probability` is the softmax of the mean
-    log-probabilities (one label) or the sigmoid of the mean log-odds of the last layer (several).
+    A well is the mean of its fields' log-odds, or a bag of its own where that was judged; its `probability` is
+    the softmax of the mean log-probabilities (one label) or the sigmoid of the mean log-odds of the last layer
+    (several).
     A treatment (key: treatment, concentration, unit) is the median over its wells' probabilities
     (Kraus et al. 2016), with a 95 % percentile bootstrap interval over wells, empty with fewer than
     three. A field with a score that is not finite counts as not scored: it, its well and its
@@ -63,7 +66,8 @@ def aggregate(
     ----------
     fields : rows of a screen (keys, `label`, `treatment`, …, `split`) plus, per class,
         `log_odds:<class>` (pooling) and `logit:<class>` (last layer; with one label and `none` trained
-        also `logit:none`); NaN where scoring failed. `n_cells`, where given, is summed up.
+        also `logit:none`); NaN where scoring failed. `n_cells`, where given, is summed up. `well_log_odds:<class>`
+        and so on, where given: of the bag of all that is in the well, the same in all of its scored rows.
     classes : their order is the order of the columns.
     rule : limits of the calls.
     seed, draws : of the bootstrap; wells in another order give the same interval.
@@ -76,11 +80,14 @@ def aggregate(
     """
     rule = rule or CallRule()
     heads = [*classes, "none"] if none_trained and not several else list(classes)
-    log_odds = fields[[LOG_ODDS + name for name in classes]].to_numpy(np.float64)
-    logits = fields[[LOGIT + name for name in heads]].to_numpy(np.float64)
+    names = [LOG_ODDS + name for name in classes], [LOGIT + name for name in heads]
+    log_odds, logits = (fields[own].to_numpy(np.float64) for own in names)
     scored = np.isfinite(log_odds).all(1) & np.isfinite(logits).all(1)
     log_odds, logits = (np.where(scored[:, None], values, np.nan) for values in (log_odds, logits))
-    ours = {LOG_ODDS + name for name in classes} | {LOGIT + name for name in heads}
+    of_well = [[OF_WELL + name for name in own] for own in names]
+    is_bag = of_well[0][0] in fields
+    bags = [fields[own].to_numpy(np.float64) for own in of_well] if is_bag else [log_odds, logits]
+    ours = {name for own in (*names, *of_well) for name in own}
     keys = fields[[name for name in fields.columns if name not in ours]].copy()
     keys["n_fields"] = scored.astype(np.int64)
 
@@ -92,9 +99,8 @@ def aggregate(
 
     images = finished(image_keys(keys), judged(log_odds, logits))
     well_of, wells = wells_of(keys)
-    means = [
-        _mean(values, well_of, scored, len(wells)) for values in (log_odds, logits if several else log_softmax(logits))
-    ]
+    bags[1] = bags[1] if several else log_softmax(bags[1])
+    means = [_mean(values, well_of, scored, len(wells)) for values in bags]
     of_wells = judged(*means)
     treatment_of, treatments = treatments_of(wells)
     middle, low, high = medians(of_wells, treatment_of, len(treatments), wells, seed, draws)
