@@ -36,6 +36,15 @@ def test_spacing_is_honoured():
     assert six_measures(ball(14), (0.5, 0.5, 0.5))["mean_curvature"] == pytest.approx(2 / 14, rel=0.03)
 
 
+def test_boxes_of_the_fractal_dimension_are_cubes_in_um():
+    sheet = np.zeros((3, 20, 20), bool)
+    sheet[1, :16, :16] = True
+    assert six_measures(sheet)["fractal_dimension"] == pytest.approx(2)
+    # Boxes of 4, 8, 16 and 32 um hold it in 16, 4, 1 and 1 of them.
+    slope = np.polyfit(np.log([4, 8, 16, 32]), np.log([16, 4, 1, 1]), 1)[0]
+    assert six_measures(sheet, (4.0, 1.0, 1.0))["fractal_dimension"] == pytest.approx(-slope)
+
+
 def test_holes_components_and_hollows_are_counted():
     assert surface(ball(12)).genus == 0
     assert surface(ring()).genus == 1

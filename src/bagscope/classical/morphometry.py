@@ -36,7 +36,7 @@ def six_measures(mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -
     ----------
     mask : (Z, Y, X) bool with at least one voxel. spacing : edges of a voxel in um.
     """
-    return _six(mask, surface(mask, spacing))
+    return _six(mask, spacing, surface(mask, spacing))
 
 
 def rich_measures(mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> dict[str, float]:
@@ -47,14 +47,14 @@ def rich_measures(mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) 
     mask, spacing : as for `six_measures`.
     """
     mesh = surface(mask, spacing)
-    found = _six(mask, mesh)
+    found = _six(mask, spacing, mesh)
     found |= {"genus": float(mesh.genus), "components": float(label(mask, connectivity=3).max())}
     found["euler"] = float(euler_number(mask, connectivity=3))
     found |= _axes_and_hull(mask, spacing, mesh) | _thickness(mask, spacing, found["volume"]) | _bends(mesh, found)
     return found | _surroundings(mask, spacing, found["volume"]) | _harmonics(mask, spacing)
 
 
-def _six(mask: np.ndarray, mesh: Mesh) -> dict[str, float]:
+def _six(mask: np.ndarray, spacing: Sequence[float], mesh: Mesh) -> dict[str, float]:
     large, small, share = mesh.curvatures
     gap = large - small
     index = np.where(gap > 0, 2 / np.pi * np.arctan2(large + small, np.where(gap > 0, gap, 1)), np.sign(large))
@@ -64,18 +64,22 @@ def _six(mask: np.ndarray, mesh: Mesh) -> dict[str, float]:
         "mean_curvature": float((share * (large + small) / 2).sum()),
         "shape_index": float((share * index).sum()),
         "curvedness": float((share * np.sqrt((large**2 + small**2) / 2)).sum()),
-        "fractal_dimension": _fractal(mask),
+        "fractal_dimension": _fractal(mask, spacing),
     }
 
 
-def _fractal(mask: np.ndarray) -> float:
-    """Slope of the number of boxes that the surface's voxels touch against the boxes' edge, on logarithms."""
+def _fractal(mask: np.ndarray, spacing: Sequence[float]) -> float:
+    """Slope of the number of boxes that the surface's voxels touch against the boxes' edge, on logarithms.
+
+    Boxes are cubes in um, the smallest as wide as the longest edge of a voxel.
+    """
     room = np.pad(mask, 1)
     inner = np.ones_like(room)
     for axis in range(3):
         for step in (1, -1):
             inner &= np.roll(room, step, axis)
-    places = np.argwhere(room & ~inner)
+    edges = np.asarray(spacing, float) / max(spacing)
+    places = (np.argwhere(room & ~inner) + 0.5) * edges
     counts = [len(np.unique(places // box, axis=0)) for box in _BOXES]
     return float(-np.polyfit(np.log(_BOXES), np.log(counts), 1)[0])
 
