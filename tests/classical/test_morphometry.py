@@ -37,8 +37,9 @@ def test_spacing_is_honoured():
 
 
 def test_boxes_of_the_fractal_dimension_are_cubes_in_um():
-    sheet = np.zeros((3, 20, 20), bool)
-    sheet[1, :16, :16] = True
+    # Boxes begin a voxel before the array: here at the sheet's edge.
+    sheet = np.zeros((9, 33, 33), bool)
+    sheet[7, 15:31, 15:31] = True
     assert six_measures(sheet)["fractal_dimension"] == pytest.approx(2)
     # Boxes of 4, 8, 16 and 32 um hold it in 16, 4, 1 and 1 of them.
     slope = np.polyfit(np.log([4, 8, 16, 32]), np.log([16, 4, 1, 1]), 1)[0]
