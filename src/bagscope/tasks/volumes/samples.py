@@ -11,9 +11,13 @@ import torch
 from bagscope.feed.batch import Batch
 from bagscope.feed.orders import balanced, chance
 from bagscope.ops.rotate import small_rotations, spread_rotations, spread_shifts, uniform_rotations
-from bagscope.tasks.volumes.shapes import Lattice, Pose, Shape, on_lattice
+from bagscope.tasks.volumes.shapes import BLOCK, Lattice, Pose, Shape, on_lattice
 
 _VIEWS = 20171
+# How far apart poses are shifted against the grid, in cells: by a whole block of what the network gathers, so that
+# every part of a shape comes to lie everywhere in it. Where the given frame has a meaning, a place in it has one, too:
+# there by no more than a cell, so that it does not matter where cells cut a shape.
+_SHIFTED = {"full": float(BLOCK), "small": 1.0, "none": 1.0}
 _WATCHED_VIEWS = 2
 
 
@@ -34,7 +38,10 @@ class Turns:
         if self.mirror and rng.random() < 0.5:
             matrix = matrix * np.array([1.0, 1.0, -1.0])
         bent = np.eye(3) + self.shear * rng.standard_normal((3, 3))
-        return Pose(matrix @ bent * np.exp(rng.uniform(-self.scale, self.scale)), rng.uniform(-0.5, 0.5, 3))
+        return Pose(
+            matrix @ bent * np.exp(rng.uniform(-self.scale, self.scale)),
+            _SHIFTED[self.range] * rng.uniform(-0.5, 0.5, 3),
+        )
 
     def _rotation(self, rng: np.random.Generator) -> np.ndarray:
         if self.range == "full":
@@ -58,7 +65,7 @@ class Turns:
         each = 2 if self.range == "small" else 1
         mirrored = [self.mirror and bool(at // each % 2) for at in range(len(matrices))]
         axes = [np.array([1.0, 1.0, -1.0 if one else 1.0]) for one in mirrored]
-        shifts = spread_shifts(len(matrices))
+        shifts = _SHIFTED[self.range] * spread_shifts(len(matrices))
         return [Pose(matrix * axis, shift) for matrix, axis, shift in zip(matrices, axes, shifts, strict=True)]
 
 

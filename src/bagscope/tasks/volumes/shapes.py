@@ -20,9 +20,9 @@ WIDTHS = (0.12, 0.25, 0.5)
 FEATURES = 3 + len(WIDTHS)
 # A cell is met by at least so many points each way, so that a turned shape has no holes.
 _POINTS_PER_CELL = 2
-# The middle is a multiple of what the network's halvings divide by, so that the same cells are gathered whatever the
-# grid's size, which the largest shape beside it decides.
-_ALIGNED = 8
+# Cells each way that the network's halvings gather into one. The middle is a multiple of it, so that the same cells are
+# gathered whatever the grid's size, which the largest shape beside it decides.
+BLOCK = 8
 # A shape of more points would take gigabytes.
 MOST_POINTS = 20_000_000
 # Filled shares of a flat surface, so that all features are near 1.
@@ -59,11 +59,7 @@ class Lattice:
 
 @dataclass(frozen=True)
 class Pose:
-    """How a shape is laid: matrix (3, 3) for its points, then a shift (3,) against the grid, as a share of 8 cells.
-
-    Eight, since the network gathers blocks of two, four and eight cells: by shifts between -0.5 and 0.5 every part of
-    a shape comes to lie everywhere in them.
-    """
+    """How a shape is laid: matrix (3, 3) for its points, then a shift (3,) against the grid, in cells."""
 
     matrix: np.ndarray
     shift: np.ndarray
@@ -128,7 +124,7 @@ def on_lattice(shapes: Sequence[Shape], poses: Sequence[Pose], lattice: Lattice)
         own.append(np.full(len(found), number))
     every = np.concatenate(points).astype(np.float32)
     reach = int(np.abs(every).max() / lattice.cell) + 2
-    side = 2 * -(-reach // _ALIGNED) * _ALIGNED
+    side = 2 * -(-reach // BLOCK) * BLOCK
     scale = np.array([lattice.depth, lattice.thickness, *[_FILLED] * len(WIDTHS)], np.float32)
     scaled = np.concatenate(values) / scale
     return into_cells(
@@ -161,4 +157,4 @@ def _filled(shape: Shape, pose: Pose, cell: float) -> tuple[np.ndarray, np.ndarr
 
 def moved(pose: Pose, cell: float) -> np.ndarray:
     """Shift of a pose, (3,) float32, in the unit of the points."""
-    return (pose.shift * _ALIGNED * cell).astype(np.float32)
+    return (pose.shift * cell).astype(np.float32)
