@@ -84,7 +84,8 @@ def cross_fit_volumes(
         found = {at_row[row]: rows.found[row] for row in np.flatnonzero(away)}
         volumes = {at: known[at] for at in found}
         judge_volumes(model, screen, volumes, found.__getitem__, run.job.volumes, job, folder, judged, run.events)
-    judged.known.update(dict.fromkeys(judged.parts, TEST))
+    # No model has seen the rows that it judged, nor those that failed.
+    judged.known = dict.fromkeys(range(len(screen)), TEST)
     if tables:
         _compare(pd.concat(tables, ignore_index=True), card, out, run)
     else:
