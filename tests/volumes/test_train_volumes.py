@@ -182,6 +182,7 @@ def test_shapes_of_a_well_are_a_bag_with_one_label(tmp_path):
     assert len(model.card.thresholds) == 2
     scores = model.score(table, tmp_path / "scores", threads=1)
     assert len(scores.wells) == 6
+    assert np.isfinite(scores.wells["mil_probability:round"]).all()
     # A well is judged as the bag that it was in training: as if all its shapes lay in one volume.
     first = scores.wells.iloc[0]
     voxels = [tifffile.imread(table.parent / name) > 0 for name in pd.read_csv(table)["image"][:2]]

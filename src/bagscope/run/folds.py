@@ -21,6 +21,7 @@ from bagscope.run.score_folder import RUN, Provenance, Scores, read_scores, writ
 from bagscope.settings.jobs import ReadJob
 from bagscope.tables.labels import Vocabulary
 from bagscope.tables.splits import OF_NO_FOLD, TEST
+from bagscope.tables.table import Screen
 from bagscope.tasks.card import ModelCard
 
 CROSS_FITTED = "cross_fitted"
@@ -42,10 +43,7 @@ def cross_fit(rows: Rows, failures: Sequence[Failure], numbers: np.ndarray, out:
     card = load_card_as(out, ModelCard)
     told = Vocabulary(card.classes, card.none_trained, card.several_labels)
     job = ReadJob(**{name: getattr(run.job, name) for name in ReadJob.model_fields})
-    # Only labelled rows stand in this folder: all that is written there is called by their places among these.
-    labelled = np.flatnonzero((rows.screen.rows["label"] != "").to_numpy())
-    screen, place = rows.screen.take(labelled), {int(position): at for at, position in enumerate(labelled)}
-    left = [replace(one, position=place[one.position]) for one in failures if one.position in place]
+    screen, labelled, left = labelled_alone(rows.screen, failures)
     together = JudgedFields(failures=left)
     cells = CellStage(job.cells, card, screen, folder)
     for k in [*range(run.job.split.folds), *([OF_NO_FOLD] if (numbers == OF_NO_FOLD).any() else [])]:
@@ -68,3 +66,16 @@ def cross_fit(rows: Rows, failures: Sequence[Failure], numbers: np.ndarray, out:
     # No model has seen the rows that it judged.
     together.known = dict.fromkeys(range(len(screen)), TEST)
     return write_scores(folder, screen, card, together, how, run.events)
+
+
+def labelled_alone(screen: Screen, failures: Sequence[Failure]) -> tuple[Screen, np.ndarray, list[Failure]]:
+    """Take the labelled rows, which alone stand in the folder: all that is written there is called by their places.
+
+    Returns
+    -------
+    Their screen, their positions in the whole one, rising, and their failures by place among them.
+    """
+    labelled = np.flatnonzero((screen.rows["label"] != "").to_numpy())
+    place = {int(position): at for at, position in enumerate(labelled)}
+    left = [replace(one, position=place[one.position]) for one in failures if one.position in place]
+    return screen.take(labelled), labelled, left

@@ -76,17 +76,15 @@ def scored_fields(screen: Screen, card: Card, judged: JudgedFields) -> pd.DataFr
     """
     heads = [*card.classes, "none"] if card.none_trained and not card.several_labels else list(card.classes)
     frame = screen.rows.copy()
-    odds = np.full((2, len(frame), len(card.classes)), np.nan)
-    logits = np.full((2, len(frame), len(heads)), np.nan)
-    temperature = card.calibration.temperature
-    for position, part in judged.parts.items():
-        odds[0, position], logits[0, position] = part.log_odds, part.logits / temperature
-    for position, (of_well, head) in judged.wells.items():
-        odds[1, position], logits[1, position] = of_well, head / temperature
+    of_fields = {position: (part.log_odds, part.logits) for position, part in judged.parts.items()}
     columns: dict[str, Any] = {}
-    for at, prefix in enumerate(("", OF_WELL) if judged.wells else ("",)):
-        columns |= {prefix + LOG_ODDS + name: odds[at, :, k] for k, name in enumerate(card.classes)}
-        columns |= {prefix + LOGIT + name: logits[at, :, k] for k, name in enumerate(heads)}
+    for prefix, scores in (("", of_fields), *([(OF_WELL, judged.wells)] if judged.wells else [])):
+        odds = np.full((len(frame), len(card.classes)), np.nan)
+        logits = np.full((len(frame), len(heads)), np.nan)
+        for position, (own, head) in scores.items():
+            odds[position], logits[position] = own, head / card.calibration.temperature
+        columns |= {prefix + LOG_ODDS + name: odds[:, k] for k, name in enumerate(card.classes)}
+        columns |= {prefix + LOGIT + name: logits[:, k] for k, name in enumerate(heads)}
     split = frame["split"].to_numpy(dtype=object, copy=True)
     for position, side in judged.known.items():
         split[position] = side

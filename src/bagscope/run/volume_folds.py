@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from bagscope.files.writer import write_atomic
 from bagscope.run.check import CheckReport
 from bagscope.run.failures import Failure
 from bagscope.run.fit_volumes import LabelledShapes, Run, bags_of, fit_one
-from bagscope.run.folds import CROSS_FITTED
+from bagscope.run.folds import CROSS_FITTED, labelled_alone
 from bagscope.run.judge import JudgedFields
 from bagscope.run.model_card import CARD, load_card_as
 from bagscope.run.model_folder import save_model
@@ -54,16 +53,11 @@ def cross_fit_volumes(
         return
     card = load_card_as(out, ShapesCard)
     job = ShapesReadJob(**{name: getattr(run.job, name) for name in ShapesReadJob.model_fields})
-    # The labelled rows alone stand in this folder.
-    labelled = np.flatnonzero((report.screen.rows["label"] != "").to_numpy())
-    screen = report.screen.take(labelled)
+    screen, labelled, left = labelled_alone(report.screen, failures)
     place = {int(line): at for at, line in enumerate(screen.rows["row"])}
     at_row = [place[int(line)] for line in rows.table["row"]]
     known = {at: report.headers[int(labelled[at])] for at in at_row}
-    where = {int(position): at for at, position in enumerate(labelled)}
-    judged = JudgedFields(
-        failures=[replace(one, position=where[one.position]) for one in failures if one.position in where]
-    )
+    judged = JudgedFields(failures=left)
     tables = []
     for fold in [*range(run.job.split.folds), *([OF_NO_FOLD] if (numbers == OF_NO_FOLD).any() else [])]:
         away, home = numbers == fold, out

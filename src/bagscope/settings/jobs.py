@@ -58,7 +58,7 @@ class ReadJob(Section):
 def _chosen(name: str, section: Section) -> list[str]:
     """Settings of a section that are other than by default."""
     default = type(section)()
-    return [f"{name}.{key}" for key in section.model_fields_set if getattr(section, key) != getattr(default, key)]
+    return [f"{name}.{key}" for key, value in section if value != getattr(default, key)]
 
 
 def _refuse_ignored(task: str, chosen: Sequence[str]) -> None:
