@@ -210,6 +210,29 @@ def test_a_failed_row_of_a_cross_fit_was_trained_on_by_none(tmp_path):
     assert set(images["split"]) == {"test"}
 
 
+@pytest.mark.parametrize("gone", ["maps/*.ome.tif", "parts/00000/*.solids.json"])
+def test_maps_and_surfaces_that_are_gone_are_made_again(model, screen, scores, tmp_path, gone):
+    shutil.copytree(scores.folder, tmp_path / "scores")
+    first = sorted((tmp_path / "scores").glob(gone))[0]
+    kept = first.read_bytes()
+    first.unlink()
+    model.score(screen, tmp_path / "scores", threads=1, maps=True, resume=True)
+    assert first.read_bytes() == kept
+
+
+def test_the_longest_edge_of_a_shape_is_told_whole(model, tmp_path):
+    table = screen_of(tmp_path / "s", 2)
+    mask = np.zeros((60, 60, 120), bool)
+    mask[:50, 5:55, 5:55] = ellipsoid((24, 24, 24), (50, 50, 50))
+    mask[25, 30, 30:115] = True  # a spike of single voxels: few of its surface are drawn
+    for at in range(2):
+        write_stack(table.parent / f"v{at}.ome.tif", mask.astype(np.uint8), (1.0, 1.0, 1.0))
+    scores = model.score(table, tmp_path / "scores", threads=1)
+    shapes = [one for of in json.loads((scores.folder / "solids.json").read_text()).values() for one in of]
+    x = np.flatnonzero(mask.any((0, 1)))
+    assert {one["across_um"] for one in shapes} == {x[-1] - x[0] + 1}
+
+
 def test_a_kept_part_whose_shapes_are_damaged_is_made_again(model, screen, scores, tmp_path):
     shutil.copytree(scores.folder, tmp_path / "scores")
     (part,) = (tmp_path / "scores" / "parts").rglob("00000001.npz")

@@ -28,7 +28,7 @@ from bagscope.run.parts import PARTS, CellPart, FieldPart, Parts, fingerprint
 from bagscope.run.score_folder import RUN, TABLES, Provenance, Scores, levels_of, scored_fields, write_levels
 from bagscope.run.shape_rows import RowShapes, as_asked, as_trained, shapes_of_row, volume_signature
 from bagscope.run.shape_scores import judged_solids, judged_together
-from bagscope.run.solid_pictures import SOLIDS, keep_pictures, write_solids
+from bagscope.run.solid_pictures import SOLIDS, has_pictures, keep_pictures, write_solids
 from bagscope.settings.jobs import ShapesReadJob, make_job
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tables.frames import parquet_bytes
@@ -184,7 +184,7 @@ def _scored(
     asked = section.model_dump(), card.turns, card.calls.model_dump(), job.cells.maps, job.seed
     mark = fingerprint(sign, list(known.spacing), card.weights_sha256, *asked)
     there = parts.load(at, mark)
-    if there is not None and _is_whole(parts, at, there):
+    if there is not None and _is_whole(out, parts, at, there):
         return sign, there
     found = shapes(at)
     table, bag = judged_solids(model.judge, card, found.solids, model.device)
@@ -237,14 +237,18 @@ def _shapes_path(parts: Parts, at: int) -> Path:
     return parts.path(at).with_suffix(".npz")
 
 
-def _is_whole(parts: Parts, at: int, part: FieldPart) -> bool:
-    """Tell whether the files that a volume's part speaks of are there, and whole."""
+def _is_whole(out: Path, parts: Parts, at: int, part: FieldPart) -> bool:
+    """Tell whether the files that a volume's part speaks of are there, and its table and arrays whole."""
+    if part.cells is None or not has_pictures(parts, at):
+        return False
+    if part.cells.map_file and not (out / part.cells.map_file).is_file():
+        return False
     try:
         _told_of_shapes(parts, at)
         content = parts.cells_path(at).read_bytes()
     except (OSError, ValueError, BadZipFile, EOFError):
         return False
-    return part.cells is not None and hashlib.sha256(content).hexdigest() == part.cells.digest
+    return hashlib.sha256(content).hexdigest() == part.cells.digest
 
 
 def _told_of_shapes(parts: Parts, at: int) -> Mapping[str, np.ndarray]:

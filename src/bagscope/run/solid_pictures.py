@@ -47,28 +47,34 @@ def keep_pictures(
     write_json(_path(parts, at), found, durable=False)
 
 
+def has_pictures(parts: Parts, at: int) -> bool:
+    """Tell whether the surfaces of a volume are kept."""
+    return _path(parts, at).is_file()
+
+
 def _surface(solid: Solid, importance: np.ndarray) -> dict[str, Any]:
-    """Middles of the voxels at the surface in thousandths of the reach, their normals, how they speak; its size."""
+    """Middles of the voxels at the surface in thousandths of the reach, normals, how they speak; the longest edge."""
     mask = np.pad(solid.cut.mask, 1)
     edge = mask & ~ndimage.binary_erosion(mask)
     at = np.argwhere(edge)
     soft = ndimage.gaussian_filter(mask.astype(np.float32), 1.5)
     normal = -np.stack([one[edge] for one in np.gradient(soft)], 1)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    spacing = np.asarray(solid.shape.spacing)
+    # A shape that was brought to unit volume is told in its own um.
+    scale = (solid.volume / (solid.cut.mask.sum() * np.prod(spacing))) ** (1 / 3)
+    across = scale * ((np.ptp(at, axis=0) + 1) * spacing).max()
     if len(at) > MOST_POINTS:
         kept = np.sort(np.random.default_rng(0).choice(len(at), MOST_POINTS, replace=False))
         at, normal = at[kept], normal[kept]
-    spacing = np.asarray(solid.shape.spacing)
     points = (at - at.mean(0)) * spacing
     reach = float(np.abs(points).max()) or 1.0
     told = np.pad(importance, 1)[tuple(at.T)]
-    # A shape that was brought to unit volume is told in its own um.
-    scale = (solid.volume / (solid.cut.mask.sum() * np.prod(spacing))) ** (1 / 3)
     return {
         "points": np.round(points / reach * 1000).astype(int).ravel().tolist(),
         "normals": np.round(normal * 100).astype(int).ravel().tolist(),
         "speaks": np.round(100 * np.sqrt(told)).astype(int).tolist(),
-        "across_um": float(f"{scale * (np.ptp(points, axis=0) + spacing).max():.3g}"),
+        "across_um": float(f"{across:.3g}"),
     }
 
 
