@@ -181,3 +181,10 @@ def test_blocks_are_of_the_size_that_their_table_says(place):
 
     known = checked(place / "s.csv", make_job(BlocksJob, None, {"proportions": str(place / "p.csv")})).known
     assert {int(size) for one in known.values() for size in one.blocks.size} == {EDGE}
+
+
+def test_missing_files_stop_training_unless_it_is_said_how_many_may_be_missing(place):
+    table = pd.read_csv(place / "s.csv", dtype=str)
+    (place / table["image"].iloc[0]).unlink()
+    assert f"1 of {len(table)} rows" in said(problems(place), "files_missing").cause
+    assert problems(place, **{"table.max_missing": 0.9}).exit_code == 3

@@ -54,8 +54,8 @@ def test_a_clean_screen_has_no_problem_and_is_summed_up(screen):
 
 def test_a_screen_that_was_read_before_is_checked_the_same(screen):
     path = screen({3: None, 4: b""})
-    by_path = check(path, max_missing=1)
-    read = check(bagscope.read_screen(path), max_missing=1)
+    by_path = check(path, table=TableSection(max_missing=1))
+    read = check(bagscope.read_screen(path), table=TableSection(max_missing=1))
     assert list(by_path) == list(read)
     assert by_path.listed == {3, 4}
 
@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_read_is_listed_with_its_row_and_the_others_go_on(
 def test_a_missing_file_stops_training_but_not_scoring(screen):
     path = screen({2: None})
     assert (check(path).exit_code, codes(check(path), "refuse")) == (2, ["files_missing"])
-    assert check(path, max_missing=0.2).exit_code == 3
+    assert check(path, table=TableSection(max_missing=0.2)).exit_code == 3
     assert check(path, purpose="score").exit_code == 3
 
 

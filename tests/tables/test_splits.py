@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bagscope.errors import SettingsError
-from bagscope.tables.splits import assign_parts, folds, groups_of, split_by_group, split_problems
+from bagscope.tables.levels import wells_of
+from bagscope.tables.splits import assign_parts, bags_of_rows, folds, groups_of, split_by_group, split_problems
 
 
 def rows_of(*records, columns=("plate", "well", "label", "group", "split")):
@@ -16,6 +17,8 @@ def rows_of(*records, columns=("plate", "well", "label", "group", "split")):
         if name not in frame:
             frame[name] = ""
     frame.insert(0, "row", np.arange(2, len(frame) + 2))
+    if "site" not in frame:
+        frame["site"] = frame["row"].astype(str)
     return frame
 
 
@@ -195,3 +198,15 @@ def test_a_training_part_without_a_class_is_said_or_refused():
     assert codes(rows) == ["class_not_trained"]
     rows["split"] = np.where(rows["label"] == "x", "train", "test")
     assert codes(rows) == ["one_class"]
+
+
+def test_planes_of_a_site_without_a_well_are_one_group_and_repeated_ones_are_other_images():
+    records = [("P1", "-", *place) for place in ("10", "11", "20", "30", "30")]
+    frame = rows_of(*records, columns=("plate", "well", "site", "z"))
+    assert groups_of(frame).tolist() == ["row 2", "row 2", "row 4", "row 5", "row 6"]
+    bags = bags_of_rows(frame, "well")
+    numbers, wells = wells_of(frame.assign(n_fields=1))
+    # A bag in training is a bag in scoring.
+    assert [bags.index(bag) for bag in bags] == [0, 0, 2, 3, 4]
+    assert numbers.tolist() == [0, 0, 1, 2, 3]
+    assert wells["site"].tolist() == ["1", "2", "3", "3"]

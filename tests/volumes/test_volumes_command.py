@@ -23,6 +23,9 @@ def bagscope(*words):
 def test_a_stranger_gets_from_volumes_to_a_page(tmp_path):
     table = screen_of(tmp_path / "s", rows={3: {"image": "gone.tif"}})
     checked = bagscope("check", table, "--task", "volumes")
+    assert checked.returncode == 2  # training goes on without a file only where that is said
+    assert "1 of 8 rows are missing" in checked.stdout + checked.stderr
+    checked = bagscope("check", table, "--task", "volumes", "--set", "table.max_missing=0.2")
     assert checked.returncode == 3  # a row would be left out
     assert "gone.tif" in checked.stdout + checked.stderr
     table = screen_of(tmp_path / "t")

@@ -55,7 +55,6 @@ def check_table(
         images=job.images,
         pixels=pixels,
         split_by=job.split.by,
-        max_missing=job.table.max_missing,
         io_timeout=job.compute.io_timeout,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +23,7 @@ from bagscope.tables.labels import label_conflicts, training_problems
 from bagscope.tables.splits import groups_of, split_problems
 from bagscope.tables.table import Screen, parse_screen
 from bagscope.tables.values import label_parts
-from bagscope.tables.wells import NO_WELL
+from bagscope.tables.wells import NO_WELL, well_keys
 
 Purpose = Literal["train", "score"]
 Found = TypeVar("Found")
@@ -87,10 +87,10 @@ class CheckReport:
         rows = self.screen.rows
         fields: Counter[str] = Counter()
         wells: dict[str, set[tuple[str, str, str]]] = {}
-        for plate, well, site, label in zip(rows["plate"], rows["well"], rows["site"], rows["label"], strict=True):
+        for well, label in zip(well_keys(rows), rows["label"], strict=True):
             for part in label_parts(label) or ("",):
                 fields[part] += 1
-                wells.setdefault(part, set()).add((plate, well, site if well == NO_WELL else ""))
+                wells.setdefault(part, set()).add(well)
         return {name: (len(wells[name]), fields[name]) for name in sorted(fields)}
 
     def summary(self) -> str:
@@ -117,7 +117,6 @@ def check(
     pixels: bool = False,
     minimum_px: int = 0,
     split_by: str = "",
-    max_missing: float = 0.0,
     io_timeout: float = 120,
 ) -> CheckReport:
     """Find every problem of a screen; reads headers, and pixels only where asked.
@@ -130,7 +129,6 @@ def check(
     pixels : decode every image and mask: finds broken data, equal and empty pictures, masks of another size.
     minimum_px : smallest image that the network takes, in pixels of the images.
     split_by : column whose groups are not cut.
-    max_missing : share of rows whose file may be missing; training refuses more.
     io_timeout : seconds that decoding one image may take.
 
     Raises
@@ -162,7 +160,7 @@ def check(
         twins = _equal_files(found, images, usable)
     problems += pixel_findings.twin_problems(found.rows, twins, file, refuse=purpose == "train")
     if purpose == "train":
-        problems += _for_training(found, headers, usable, table, split_by, max_missing, problems)
+        problems += _for_training(found, headers, usable, table, split_by, problems)
         problems += _wanted_channels(found, {at: headers[at] for at in usable}, images, file)
     else:
         problems = [_softened(problem) for problem in problems]
@@ -263,17 +261,11 @@ def _for_training(
     usable: list[int],
     table: TableSection,
     split_by: str,
-    max_missing: float,
     so_far: list[Problem],
 ) -> list[Problem]:
     """Ask what training needs of the rows that are left."""
     file = str(screen.path or "")
-    missing = {problem.row for problem in so_far if problem.code == "missing_file"}
-    problems = []
-    if len(missing) > max_missing * len(screen):
-        cause = f"the files of {len(missing):,} of {len(screen):,} rows are missing"
-        fix = "Mount the folder, name it with --set table.root=FOLDER, or remove these rows from the table."
-        problems.append(Problem("refuse", "files_missing", cause, fix, file))
+    problems = files_missing(so_far, screen, table)
     # With no row left the labels are still worth a look: all faults are told in one run.
     rows = screen.rows.iloc[usable] if usable else screen.rows
     try:
@@ -291,6 +283,19 @@ def _for_training(
     if usable:
         found += confounding.of_files(rows, units, header_findings.file_properties(headers, usable))
     return problems + confounding.problems(found, file, table.force)
+
+
+def files_missing(so_far: Sequence[Problem], screen: Screen, table: TableSection) -> list[Problem]:
+    """Refuse a screen that more files are missing of than training may go on without."""
+    missing = {problem.row for problem in so_far if problem.code == "missing_file"}
+    if len(missing) <= table.max_missing * len(screen):
+        return []
+    cause = f"the files of {len(missing):,} of {len(screen):,} rows are missing"
+    fix = (
+        "Mount the folder, name it with --set table.root=FOLDER, remove these rows from the table, or go on without "
+        "them with --set table.max_missing=SHARE."
+    )
+    return [Problem("refuse", "files_missing", cause, fix, str(screen.path or ""))]
 
 
 def _wanted_channels(screen: Screen, headers: Mapping[int, Header], images: ImagesSection, file: str) -> list[Problem]:

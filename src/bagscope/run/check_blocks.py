@@ -9,7 +9,7 @@ import numpy as np
 
 from bagscope.errors import SEVERITIES, BagscopeError, Problem, TableError
 from bagscope.run.block_rows import KnownBlocks, known_blocks, no_blocks, total
-from bagscope.run.check import CheckReport, check
+from bagscope.run.check import CheckReport, check, files_missing
 from bagscope.settings.jobs import BlocksJob, BlocksReadJob
 from bagscope.tables.boxes import counted
 from bagscope.tables.proportions import Proportions, missing_classes, read_proportions, table_warnings
@@ -36,7 +36,7 @@ def check_blocks(screen: Screen | Path | str, job: BlocksJob) -> BlocksReport:
     if report.screen is None:
         return BlocksReport(report)
     found, file = report.screen, str(report.screen.path or "")
-    problems, table = list(report.problems), None
+    problems, table = [*report.problems, *files_missing(report.problems, found, job.table)], None
     try:
         table = read_proportions(Path(job.blocks.proportions)) if job.blocks.proportions else None
     except BagscopeError as error:

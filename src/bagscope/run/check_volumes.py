@@ -8,7 +8,7 @@ from typing import Any
 
 from bagscope.errors import SEVERITIES, BagscopeError, ImageReadError, Problem
 from bagscope.files.volume import Spacing, VolumeFile, VolumeHeader, read_volume_header, spacing_of
-from bagscope.run.check import CheckReport, Purpose, read_table
+from bagscope.run.check import CheckReport, Purpose, files_missing, read_table
 from bagscope.settings.sections import TableSection
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tables import confounding
@@ -62,6 +62,7 @@ def check_volumes(
             cause = f"{Path(said.file).name}: {said.cause}" if said.file else said.cause
             problems.append(replace(said, severity="list", cause=cause, file=file, row=int(line), column="image"))
     if purpose == "train":
+        problems += files_missing(problems, found, table)
         problems += _for_training(found, known, split_by, bags, file, table.force)
     if len(found) and not known:
         cause, fix = f"none of the {len(found):,} rows can be used", "Mend what is listed; most rows say the same."

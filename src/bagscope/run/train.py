@@ -134,7 +134,6 @@ def checked(screen: Screen | Path | str, job: ImagesJob, events: Events) -> Chec
         table=job.table,
         images=job.images,
         split_by=job.split.by,
-        max_missing=job.table.max_missing,
         io_timeout=job.compute.io_timeout,
     )
     report.refuse()

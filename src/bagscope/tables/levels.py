@@ -11,7 +11,7 @@ import pandas as pd
 from bagscope.tables.calls import CallRule, make_calls
 from bagscope.tables.judged import Judged, judge, log_softmax
 from bagscope.tables.treatments import is_summed, medians, number_keys, treatments_of
-from bagscope.tables.wells import NO_WELL
+from bagscope.tables.wells import NO_WELL, well_keys
 
 LOG_ODDS = "log_odds:"
 LOGIT = "logit:"
@@ -123,14 +123,13 @@ def image_keys(keys: pd.DataFrame) -> pd.DataFrame:
 def wells_of(keys: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     """Return the number of each field's well, and the wells; a column is kept where all fields of the well agree."""
     alone = (keys["well"] == NO_WELL).to_numpy()
-    site = np.where(alone, keys["site"].to_numpy(dtype=object), "")
-    group, first = number_keys(list(zip(keys["plate"], keys["well"], site, strict=True)))
+    group, first = number_keys(well_keys(keys))
     summed = [name for name in keys.columns if is_summed(name)]
     left = {"plate", "well", *_OF_A_FIELD, *summed}
     kept = [name for name in keys.columns if name not in left and not _is_image(name)]
     wells = keys.iloc[first][["plate", "well"]].reset_index(drop=True)
     if alone.any():
-        wells["site"] = site[first]
+        wells["site"] = np.where(alone, keys["site"].to_numpy(dtype=object), "")[first]
     for name in kept:
         wells[name] = _common(keys[name], group, first)
     for name in summed:

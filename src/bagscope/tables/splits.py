@@ -11,7 +11,7 @@ import pandas as pd
 from bagscope.errors import Problem, SettingsError, nearest, shown
 from bagscope.tables.labels import classes_of
 from bagscope.tables.values import label_parts
-from bagscope.tables.wells import NO_WELL
+from bagscope.tables.wells import NO_WELL, well_keys
 
 Texts = Sequence[str] | np.ndarray
 
@@ -33,8 +33,10 @@ class Parts:
 def groups_of(rows: pd.DataFrame, by: str = "") -> np.ndarray:
     """Name the group of each row: rows of one well, of one `group`, or of one value of `by` belong together.
 
+    Without a well, planes of one site are one group; see `well_keys`.
+
     What is joined by any of them is one group, so that a patient on two plates keeps both together.
-    A row without well, group and `by` is a group of its own.
+    What has neither well, group nor `by` is a group of its own, named by its first row.
 
     Parameters
     ----------
@@ -67,12 +69,11 @@ def groups_of(rows: pd.DataFrame, by: str = "") -> np.ndarray:
         return at
 
     first = []
-    for record in rows[list(dict.fromkeys(["row", "plate", "well", *columns]))].to_dict("records"):
+    records = rows[list(dict.fromkeys(["row", *columns]))].to_dict("records")
+    for record, (plate, well, site) in zip(records, well_keys(rows), strict=True):
         named = [node((name, str(record[name])), str(record[name])) for name in columns if str(record[name])]
-        if record["well"] != NO_WELL:
-            named.append(node(("", record["plate"], record["well"]), f"{record['plate']}/{record['well']}"))
-        if not named:
-            named.append(node(("row", str(record["row"])), f"row {record['row']}"))
+        name = f"{plate}/{well}" if well != NO_WELL else f"row {record['row']}"
+        named.append(node(("", plate, well, site), name))
         for other in named[1:]:
             parent[root(other)] = root(named[0])
         first.append(named[0])
@@ -80,19 +81,17 @@ def groups_of(rows: pd.DataFrame, by: str = "") -> np.ndarray:
 
 
 def bags_of_rows(rows: pd.DataFrame, by: str, split_by: str = "") -> list[str]:
-    """Name the bag of each row: its image, its well, or its group; a row without a well is a bag of its own.
+    """Name the bag of each row: its image, its well (see `well_keys`), or its group.
 
     Parameters
     ----------
     rows : of a screen. by : "well", "group" (see `groups_of`), or "image" and "shape", which no row shares.
     """
-    alone = [f"row {line}" for line in rows["row"]]
     if by == "group":
         return groups_of(rows, split_by).tolist()
     if by == "well":
-        wells = zip(rows["plate"], rows["well"], alone, strict=True)
-        return [f"{plate}/{well}" if well != NO_WELL else line for plate, well, line in wells]
-    return alone
+        return ["/".join(key) for key in well_keys(rows)]
+    return [f"row {line}" for line in rows["row"]]
 
 
 def mixed_bags(rows: pd.DataFrame, by: str, split_by: str, file: str) -> list[Problem]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
+
 # A 1536-well plate has rows A-AF and columns 1-48; there is no larger standard one.
 ROWS = 32
 COLUMNS = 48
 NO_WELL = "-"
+# What tells the images of a screen apart.
+FIELD_KEYS = ("plate", "well", "site", "page", "z", "t")
 RANGE = "letter(s) A-AF, number 1-48"
 
 _WELL = re.compile(r"([A-Za-z]{1,2})[ _-]?([0-9]{1,3})")
@@ -66,3 +70,20 @@ def well_of(row: str, column: str) -> str:
     if row.isdecimal() and 1 <= int(row) <= ROWS:
         row = well_name(int(row), 1)[:-2]
     return normal_well(row + column) or row + column
+
+
+def well_keys(rows: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Tell what well each row is of: its plate and well; without a well (`-`), its plate and site.
+
+    Planes of one site (pages, z, t) are of one well. Rows that repeat all of these are other images under one number:
+    each is alone.
+
+    Parameters
+    ----------
+    rows : of a screen, with `plate`, `well` and `site`, and `row` where sites may be repeated.
+    """
+    alone = rows["well"] == NO_WELL
+    repeated = alone & rows.duplicated([name for name in FIELD_KEYS if name in rows], keep=False)
+    line = rows["row"].astype(str) if "row" in rows else pd.Series("", index=rows.index)
+    place = rows["site"].astype(str).where(alone, "").mask(repeated, "row " + line)
+    return list(zip(rows["plate"], rows["well"], place, strict=True))
