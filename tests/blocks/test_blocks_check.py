@@ -8,6 +8,7 @@ import pytest
 import tifffile
 from tissue import EDGE, proportions, screen_of
 
+from bagscope.errors import SettingsError
 from bagscope.run.check_blocks import check_blocks
 from bagscope.settings.jobs import BlocksJob, make_job
 
@@ -188,3 +189,11 @@ def test_missing_files_stop_training_unless_it_is_said_how_many_may_be_missing(p
     (place / table["image"].iloc[0]).unlink()
     assert f"1 of {len(table)} rows" in said(problems(place), "files_missing").cause
     assert problems(place, **{"table.max_missing": 0.9}).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "asked", [{"cells": "own"}, {"images.pad": "zero"}, {"images.rescale": True}, {"compute.tile": 32}]
+)
+def test_what_blocks_do_not_know_is_refused_and_not_ignored(asked):
+    with pytest.raises(SettingsError, match="of no effect for blocks"):
+        make_job(BlocksJob, None, asked)

@@ -233,12 +233,16 @@ def test_the_longest_edge_of_a_shape_is_told_whole(model, tmp_path):
     assert {one["across_um"] for one in shapes} == {x[-1] - x[0] + 1}
 
 
-def test_a_kept_part_whose_shapes_are_damaged_is_made_again(model, screen, scores, tmp_path):
+@pytest.mark.parametrize("damage", [lambda was: was[:40], lambda was: was[:-200] + bytes(100) + was[-100:]])
+@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".solids.json"])
+def test_a_kept_part_whose_files_are_damaged_is_made_again(model, screen, scores, tmp_path, suffix, damage):
     shutil.copytree(scores.folder, tmp_path / "scores")
-    (part,) = (tmp_path / "scores" / "parts").rglob("00000001.npz")
-    part.write_bytes(part.read_bytes()[:40])
+    (part,) = (tmp_path / "scores" / "parts").rglob(f"00000001{suffix}")
+    was = part.read_bytes()
+    part.write_bytes(damage(was))
     again = model.score(screen, tmp_path / "scores", threads=1, maps=True, resume=True)
     pd.testing.assert_frame_equal(again.images, scores.images)
+    assert part.read_bytes() == was
 
 
 def test_a_model_of_images_is_no_model_of_volumes(model, trained, tmp_path):
@@ -249,6 +253,16 @@ def test_a_model_of_images_is_no_model_of_volumes(model, trained, tmp_path):
         bs.load(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps(card | {"task": "images"}))
     with pytest.raises(ModelError):
+        bs.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"described": 1}, {"turns": {"range": "sideways"}}, {"bags": {"by": "heap"}}, {"volumes": {"odd": 1}}]
+)
+def test_a_card_that_was_changed_or_is_of_another_version_is_refused(model, tmp_path, changed):
+    card = json.loads((model.folder / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(card | changed))
+    with pytest.raises(ModelError, match=rf"{next(iter(changed))}.*(version|train again)"):
         bs.load(tmp_path)
 
 

@@ -52,7 +52,10 @@ def test_tasks_and_spacings_that_are_none_are_refused_in_words(tmp_path):
     assert "three numbers of micrometres" in wrong.stderr
 
 
-@pytest.mark.parametrize("asked", [{"channels": "DNA"}, {"cells": "own"}, {"masks": True}])
+@pytest.mark.parametrize(
+    "asked",
+    [{"channels": "DNA"}, {"cells": "own"}, {"masks": True}, {"compute.precision": "bf16"}, {"compute.tile": 32}],
+)
 def test_what_volumes_do_not_know_is_refused_and_not_ignored(tmp_path, asked):
     with pytest.raises(SettingsError, match="of no effect for volumes"):
         bs.train(screen_of(tmp_path / "s", 4), tmp_path / "m", task="volumes", **QUICK, **asked)

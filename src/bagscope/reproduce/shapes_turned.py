@@ -14,7 +14,7 @@ from bagscope.run.fit_volumes import LabelledShapes
 from bagscope.run.shape_rows import Solid, solid_of
 from bagscope.run.shape_scores import judged_solids
 
-SHAPES, ROTATIONS, QUICK = 20, 20, 2
+SHAPES, ROTATIONS, QUICK = 40, 20, 2
 # Rotations after which everything is described anew: each costs as much as reading the shapes.
 DESCRIBED_ANEW = 5
 _STREAM = 43
@@ -46,7 +46,7 @@ def rotation_change(
     rng = np.random.default_rng([_STREAM, seed])
     matrices = _drawn(rng, card, turns)
     told = {"": [_told(judge, card, solids, matrix) for matrix in matrices]}
-    if card.turns["range"] == "small":
+    if card.turns.range == "small":
         told["_full"] = [_told(judge, card, solids, matrix) for matrix in uniform_rotations(rng, turns)]
     masks = [solid.cut.mask for solid in solids]
     told["_refilled"] = [
@@ -84,10 +84,10 @@ def _told(judge: Any, card: Any, solids: Sequence[Solid], turn: np.ndarray | Non
 
 
 def _drawn(rng: np.random.Generator, card: Any, count: int) -> np.ndarray:
-    if card.turns["range"] == "full":
+    if card.turns.range == "full":
         return uniform_rotations(rng, count)
-    if card.turns["range"] == "small":
-        return small_rotations(rng, count, card.turns["sd"])
+    if card.turns.range == "small":
+        return small_rotations(rng, count, card.turns.sd)
     return np.repeat(np.eye(3)[None], count, 0)
 
 

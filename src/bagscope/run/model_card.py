@@ -54,7 +54,8 @@ def load_card(folder: Path) -> Card:
     except ValidationError as error:
         first = error.errors()[0]
         cause = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise ModelError(cause, "The card was changed or damaged; train again.", code="bad_card", file=path) from None
+        fix = "The card is of another version of bagscope, changed or damaged: train again."
+        raise ModelError(cause, fix, code="bad_card", file=path) from None
 
 
 def load_card_as(folder: Path, kind: type[Of]) -> Of:

@@ -19,10 +19,8 @@ from bagscope.run.model_folder import load_model
 from bagscope.run.score_folder import Scores
 from bagscope.run.shape_scores import judged_solids
 from bagscope.settings.jobs import ReadJob, make_job
-from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tables.table import Screen
 from bagscope.tasks.card import ShapesCard
-from bagscope.tasks.checked import checked_options
 from bagscope.tasks.volumes.importance import importance_of
 from bagscope.tasks.volumes.solids import Solid, solids_of
 
@@ -100,8 +98,7 @@ class ShapeModel:
         if spacing is None or len(spacing) != 3 or not all(np.isfinite(one) and one > 0 for one in spacing):
             cause = f"spacing {spacing}: three numbers above 0 are expected"
             raise ImageReadError(cause, "Give micrometres between voxels, z, y, x.", code="bad_spacing")
-        section = VolumesSection(**checked_options(VolumesSection, self.card.volumes, "volumes"))
-        solids, _ = solids_of(volume, spacing, section)
+        solids, _ = solids_of(volume, spacing, self.card.volumes)
         table, bag = judged_solids(self.judge, self.card, solids, self.device)
         probability = dict(zip(self.card.outputs, bag.own.tolist(), strict=True))
         return ShapePrediction(table, probability, tuple(solids), self)

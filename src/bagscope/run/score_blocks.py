@@ -112,9 +112,6 @@ def _unlike(model: BlocksModel, report: CheckReport, job: BlocksReadJob) -> list
     """Say what the network sees otherwise than in training."""
     file, trained = str(report.screen.path or "") if report.screen else "", model.card.pixel_um
     found = []
-    if job.images.rescale:
-        cause = "images.rescale is not used: maps have the pixels of their images"
-        found.append(Problem("warn", "not_used", cause, "Choose a level of the pyramid, or resize before.", file))
     sizes = {job.images.pixel_um or header.pixel_um for header in report.headers.values()}
     other = sorted(um for um in sizes if um and trained and max(um / trained, trained / um) > _OTHER_SIZE)
     if other and trained:

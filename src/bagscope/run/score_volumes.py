@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -28,7 +27,7 @@ from bagscope.run.parts import PARTS, CellPart, FieldPart, Parts, fingerprint
 from bagscope.run.score_folder import RUN, TABLES, Provenance, Scores, levels_of, scored_fields, write_levels
 from bagscope.run.shape_rows import RowShapes, as_asked, as_trained, shapes_of_row, volume_signature
 from bagscope.run.shape_scores import judged_solids, judged_together
-from bagscope.run.solid_pictures import SOLIDS, has_pictures, keep_pictures, write_solids
+from bagscope.run.solid_pictures import SOLIDS, keep_pictures, pictures_path, write_solids
 from bagscope.settings.jobs import ShapesReadJob, make_job
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tables.frames import parquet_bytes
@@ -124,7 +123,7 @@ def judge_volumes(
             judged.failures.append(of_error(at, "score", error))
             stop_when_too_many(judged, job, len(volumes))
         events.progress("judging shapes", number, len(volumes))
-    if model.card.bags.get("by") in _OF_WELLS:
+    if model.card.bags.by in _OF_WELLS:
         judged.wells |= _judged_wells(
             model, screen, [at for at in sorted(volumes) if at in judged.parts], Parts(out / PARTS)
         )
@@ -181,15 +180,21 @@ def _scored(
 ) -> tuple[str, FieldPart]:
     """Return the volume's signature and part, as kept from before or judged now."""
     sign, card = volume_signature(known), as_asked(model.card, job)
-    asked = section.model_dump(), card.turns, card.calls.model_dump(), job.cells.maps, job.seed
+    asked = (
+        card.described,
+        section.model_dump(),
+        card.turns.model_dump(),
+        card.calls.model_dump(),
+        job.cells.maps,
+        job.seed,
+    )
     mark = fingerprint(sign, list(known.spacing), card.weights_sha256, *asked)
     there = parts.load(at, mark)
     if there is not None and _is_whole(out, parts, at, there):
         return sign, there
     found = shapes(at)
     table, bag = judged_solids(model.judge, card, found.solids, model.device)
-    content = parquet_bytes(table)
-    write_atomic(parts.cells_path(at), content, durable=False)
+    write_atomic(parts.cells_path(at), parquet_bytes(table), durable=False)
     stream = io.BytesIO()
     described = descriptions(model.judge, card, [solid.shape for solid in found.solids], model.device)
     np.savez(stream, embeddings=described, logits=bag.logits, measures=bag.measures)
@@ -197,7 +202,7 @@ def _scored(
     keep_pictures(parts, at, model.judge, card, found.solids, table, model.device)
     name = _maps(model, found, table, screen, at, known, out) if job.cells.maps else ""
     called = tuple(int((table["call"] == one).sum()) for one in model.classes)
-    cells = CellPart(len(table), called, hashlib.sha256(content).hexdigest(), "", name)
+    cells = CellPart(len(table), called, _digest(parts, at), "", name)
     part = FieldPart(bag.log_odds, bag.head, "", cells)
     parts.save(at, mark, part)
     return sign, part
@@ -238,17 +243,19 @@ def _shapes_path(parts: Parts, at: int) -> Path:
 
 
 def _is_whole(out: Path, parts: Parts, at: int, part: FieldPart) -> bool:
-    """Tell whether the files that a volume's part speaks of are there, and its table and arrays whole."""
-    if part.cells is None or not has_pictures(parts, at):
+    """Tell whether the files that a volume's part speaks of are there, and those beside it as they were written."""
+    if part.cells is None or (part.cells.map_file and not (out / part.cells.map_file).is_file()):
         return False
-    if part.cells.map_file and not (out / part.cells.map_file).is_file():
-        return False
+    return part.cells.digest == _digest(parts, at)
+
+
+def _digest(parts: Parts, at: int) -> str:
+    """Stand for what is kept of a volume's shapes: table, arrays, surfaces; "none" where some of it is gone."""
     try:
-        _told_of_shapes(parts, at)
-        content = parts.cells_path(at).read_bytes()
-    except (OSError, ValueError, BadZipFile, EOFError):
-        return False
-    return hashlib.sha256(content).hexdigest() == part.cells.digest
+        kept = [path(parts, at).read_bytes() for path in (Parts.cells_path, _shapes_path, pictures_path)]
+    except OSError:
+        return "none"
+    return hashlib.sha256(b"".join(kept)).hexdigest()
 
 
 def _told_of_shapes(parts: Parts, at: int) -> Mapping[str, np.ndarray]:

@@ -13,7 +13,6 @@ from bagscope.run.check_volumes import KnownVolume
 from bagscope.settings.jobs import ShapesReadJob
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tasks.card import CallCard, ShapesCard
-from bagscope.tasks.checked import checked_options
 from bagscope.tasks.volumes.solids import Cut, Solid, described, solids_of
 
 # Settings by which a shape is described: a model judges only what is described as its training shapes were.
@@ -75,7 +74,7 @@ def as_trained(card: ShapesCard, job: ShapesReadJob) -> VolumesSection:
     ------
     SettingsError : shapes would be described otherwise than in training.
     """
-    trained = checked_options(VolumesSection, card.volumes, "volumes") | {"spacing": ""}
+    trained = card.volumes.model_dump() | {"spacing": ""}
     given = {name: getattr(job.volumes, name) for name in job.volumes.model_fields_set}
     for name in _DESCRIBED:
         if name in given and given[name] != trained[name]:
@@ -89,7 +88,7 @@ def as_asked(card: ShapesCard, job: ShapesReadJob) -> ShapesCard:
     turns = {name: getattr(job.turns, name) for name in job.turns.model_fields_set}
     calls = {name: getattr(job.calls, name) for name in job.calls.model_fields_set if name in CallCard.model_fields}
     return card.model_copy(update={
-        "turns": card.turns | turns, "calls": card.calls.model_copy(update=calls)
+        "turns": card.turns.model_copy(update=turns), "calls": card.calls.model_copy(update=calls)
     })  # fmt: skip
 
 
@@ -106,4 +105,4 @@ def volume_signature(known: KnownVolume) -> str:
 
 def solid_of(cut: Cut, spacing: Spacing, card: ShapesCard) -> Solid:
     """Describe and measure a solid that was cut out, as the card's were; see `tasks.volumes.solids.described`."""
-    return described(cut, spacing, VolumesSection(**card.volumes))
+    return described(cut, spacing, card.volumes)

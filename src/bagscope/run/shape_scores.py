@@ -61,7 +61,7 @@ def judged_solids(
     logits = shape_logits(judge, card, [solid.shape for solid in solids], device, turn)
     measures = measures_of(solids)
     each = judge_bags(judge, card, logits, measures, [1] * len(solids))
-    if card.bags.get("by") == "shape":
+    if card.bags.by == "shape":
         head = each.head if card.several_labels else log_softmax(each.head)
         bag = each.log_odds.mean(0), head.mean(0)
     else:

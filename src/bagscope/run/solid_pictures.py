@@ -44,12 +44,12 @@ def keep_pictures(
             "probability": round(float(sure[best]), 4),
             **_surface(solids[best], told),
         })  # fmt: skip
-    write_json(_path(parts, at), found, durable=False)
+    write_json(pictures_path(parts, at), found, durable=False)
 
 
-def has_pictures(parts: Parts, at: int) -> bool:
-    """Tell whether the surfaces of a volume are kept."""
-    return _path(parts, at).is_file()
+def pictures_path(parts: Parts, at: int) -> Path:
+    """Place of the surfaces of a volume."""
+    return parts.path(at).with_suffix(".solids.json")
 
 
 def _surface(solid: Solid, importance: np.ndarray) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def write_solids(out: Path, classes: Sequence[str], positions: Sequence[int], pa
     for at in positions:
         row = screen.rows.iloc[at]
         try:
-            found = read_json(_path(parts, at), _LARGEST)
+            found = read_json(pictures_path(parts, at), _LARGEST)
         except BagscopeError:
             continue
         for one in found:
@@ -93,7 +93,3 @@ def write_solids(out: Path, classes: Sequence[str], positions: Sequence[int], pa
                 every[one["class"]].append(one | {"row": int(row["row"]), "where": where})
     best = {name: sorted(of, key=lambda one: -one["probability"])[:PER_CLASS] for name, of in every.items()}
     write_json(out / SOLIDS, best)
-
-
-def _path(parts: Parts, at: int) -> Path:
-    return parts.path(at).with_suffix(".solids.json")

@@ -55,10 +55,10 @@ class ReadJob(Section):
     seed: int = Field(0, ge=0, lt=2**63)
 
 
-def _chosen(name: str, section: Section) -> list[str]:
-    """Settings of a section that are other than by default."""
+def _chosen(name: str, section: Section, *keys: str) -> list[str]:
+    """Settings of a section, of all or of these, that are other than by default."""
     default = type(section)()
-    return [f"{name}.{key}" for key, value in section if value != getattr(default, key)]
+    return [f"{name}.{key}" for key, value in section if value != getattr(default, key) and key in (keys or (key,))]
 
 
 def _refuse_ignored(task: str, chosen: Sequence[str]) -> None:
@@ -96,7 +96,8 @@ class ShapesReadJob(ReadJob):
     @model_validator(mode="after")
     def _ignores_nothing(self) -> Self:
         """Volumes are read and cut by settings of their own."""
-        _refuse_ignored("volumes", [*_chosen("images", self.images), *_chosen("cells", self.cells)])
+        compute = _chosen("compute", self.compute, "precision", "tile")
+        _refuse_ignored("volumes", [*_chosen("images", self.images), *_chosen("cells", self.cells), *compute])
         return self
 
 
@@ -120,8 +121,9 @@ class BlocksReadJob(ReadJob):
 
     @model_validator(mode="after")
     def _ignores_nothing(self) -> Self:
-        """There are no cells, only pixels and regions."""
-        _refuse_ignored("blocks", _chosen("cells", self.cells))
+        """There are no cells, only pixels and regions, and maps have the pixels of their images."""
+        images = _chosen("images", self.images, "pad", "rescale")
+        _refuse_ignored("blocks", [*_chosen("cells", self.cells), *images, *_chosen("compute", self.compute, "tile")])
         return self
 
 

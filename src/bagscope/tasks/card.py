@@ -7,8 +7,12 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bagscope.ops.likeness import WORDS
+from bagscope.settings.shape_sections import BagsSection, TurnsSection, VolumesSection
 
 FORMAT_VERSION: Final = 1
+# Raised whenever shapes are laid on the grid, described, measured or judged otherwise: a model judges only what is
+# described as in its training.
+SHAPES_VERSION: Final = 2
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -206,27 +210,29 @@ class LatticeCard(CardPart):
 class ShapesCard(Card):
     """The card of a model for volumes.
 
+    described : by which version of the description.
     volumes, turns, bags : settings by which volumes became shapes, shapes were turned and labels shared.
     measures : names of the measures beside the network, in their order; use : what scores rest on.
     spacings : what the training volumes' voxels measured, from the finest to the coarsest, z, y, x in um.
     """
 
-    volumes: dict[str, Any]
-    turns: dict[str, Any]
-    bags: dict[str, Any]
+    described: Literal[2]
+    volumes: VolumesSection
+    turns: TurnsSection
+    bags: BagsSection
     lattice: LatticeCard
     measures: tuple[str, ...]
     use: Literal["both", "network", "measures"]
     spacings: tuple[tuple[float, float, float], ...] = ()
 
     def _own(self) -> list[str]:
-        turned = {"full": "any rotation", "small": f"rotations of sd {self.turns.get('sd')}", "none": "no rotation"}
-        size = "sizes count" if self.volumes.get("size") == "absolute" else "every shape is brought to one volume"
+        turned = {"full": "any rotation", "small": f"rotations of sd {self.turns.sd}", "none": "no rotation"}
+        size = "sizes count" if self.volumes.size == "absolute" else "every shape is brought to one volume"
         return [
             *super()._own(),
             f"grid: cells of {self.lattice.cell:.3g}; {size}",
-            f"turned by {turned.get(str(self.turns.get('range')), '?')}, {self.turns.get('views')} views of each shape",
-            f"a label belongs to each {self.bags.get('by')}",
+            f"turned by {turned[self.turns.range]}, {self.turns.views} views of each shape",
+            f"a label belongs to each {self.bags.by}",
             f"scores rest on {self.use if self.use != 'both' else f'the network and {len(self.measures)} measures'}",
         ]
 

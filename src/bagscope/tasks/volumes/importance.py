@@ -8,10 +8,9 @@ import torch
 from bagscope.nets.jacobian import looking_back
 from bagscope.nets.shape_judge import ShapeJudge
 from bagscope.tasks.card import ShapesCard
-from bagscope.tasks.volumes.samples import Turns
 from bagscope.tasks.volumes.shapes import Pose, moved, on_lattice
 from bagscope.tasks.volumes.solids import Solid
-from bagscope.tasks.volumes.task import lattice_of_card
+from bagscope.tasks.volumes.task import lattice_of_card, turns_of_card
 
 # Views that are averaged: few, since a voxel's share is smooth and people look at it.
 VIEWS = 6
@@ -24,7 +23,7 @@ def importance_of(judge: ShapeJudge, card: ShapesCard, solid: Solid, k: int, dev
     occupied voxels), summed over the features of a cell; each voxel has the value of the cell it falls into, the mean
     over a few poses.
     """
-    turns, lattice = Turns(**card.turns), lattice_of_card(card)
+    turns, lattice = turns_of_card(card), lattice_of_card(card)
     inside = np.argwhere(solid.cut.mask)
     total = np.zeros(len(inside))
     for pose in turns.judged(min(VIEWS, turns.views)):

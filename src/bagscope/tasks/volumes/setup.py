@@ -12,14 +12,14 @@ from torch import Tensor
 from bagscope.classical.regression import Linear, fit_linear
 from bagscope.nets import SHAPE_NETWORKS
 from bagscope.nets.pool import make_pooling
-from bagscope.nets.shape_judge import ShapeJudge, mean_of
+from bagscope.nets.shape_judge import ShapeJudge, together
 from bagscope.settings.jobs import VolumesJob
 from bagscope.tables.labels import Vocabulary
-from bagscope.tasks.card import CallCard, LatticeCard, ShapesCard
-from bagscope.tasks.volumes.samples import Bags, Turns
+from bagscope.tasks.card import SHAPES_VERSION, CallCard, LatticeCard, ShapesCard
+from bagscope.tasks.volumes.samples import Bags
 from bagscope.tasks.volumes.shapes import Shape, lattice_of, on_lattice, refuse_huge
 from bagscope.tasks.volumes.solids import Solid
-from bagscope.tasks.volumes.task import VolumesTask, build_network, lattice_of_card
+from bagscope.tasks.volumes.task import VolumesTask, build_network, lattice_of_card, turns_of_card
 
 __all__ = [
     "Judged",
@@ -79,9 +79,10 @@ def make_task(
         network=job.network.model_dump(),
         pooling=job.pooling.model_dump(),
         calls=CallCard(threshold=job.calls.threshold, confidence=job.calls.confidence),
-        volumes=job.volumes.model_dump(),
-        turns=job.turns.model_dump(),
-        bags=job.bags.model_dump(),
+        described=SHAPES_VERSION,
+        volumes=job.volumes,
+        turns=job.turns,
+        bags=job.bags,
         lattice=LatticeCard(cell=lattice.cell, depth=lattice.depth, thickness=lattice.thickness),
         measures=tuple(measures),
         use=job.measures.use,
@@ -136,7 +137,7 @@ def shape_logits(
     ----------
     turn : (3, 3) rotation about their middles that the shapes come in, before each pose.
     """
-    turns, lattice = Turns(**card.turns), lattice_of_card(card)
+    turns, lattice = turns_of_card(card), lattice_of_card(card)
     poses = turns.judged()
     if turn is not None:
         poses = [replace(pose, matrix=pose.matrix @ turn) for pose in poses]
@@ -154,7 +155,7 @@ def shape_logits(
 @torch.no_grad()
 def descriptions(judge: ShapeJudge, card: ShapesCard, shapes: Sequence[Shape], device: torch.device) -> np.ndarray:
     """What the network describes shapes by before it judges them, (N, D), the mean over a few poses."""
-    turns, lattice = Turns(**card.turns), lattice_of_card(card)
+    turns, lattice = turns_of_card(card), lattice_of_card(card)
     poses, found = turns.judged(min(_DESCRIBED, turns.views)), []
     for first in range(0, len(shapes), _AT_ONCE):
         own = shapes[first : first + _AT_ONCE]
@@ -181,7 +182,7 @@ def judge_bags(
     means = np.stack([part.mean(0) for part in _split(measures, lengths)])
     by_measures = judge.by_measures(torch.from_numpy(means).to(logits.device))
     used = {"network": by_network, "measures": by_measures}.get(card.use)
-    used = mean_of(by_network, by_measures) if used is None else used
+    used = together(by_network, by_measures) if used is None else used
     arrays = [one.double().cpu().numpy() for one in (*used, by_network[1], by_measures[1])]
     return Judged(*arrays)
 

@@ -42,6 +42,11 @@ def build_network(card: ShapesCard) -> ShapeJudge:
     return ShapeJudge(build_bag_network(card), MeasuresHead(len(card.measures), len(card.outputs)), card.several_labels)
 
 
+def turns_of_card(card: ShapesCard) -> Turns:
+    """Return how the card's shapes may lie."""
+    return Turns(**card.turns.model_dump())
+
+
 def lattice_of_card(card: ShapesCard) -> Lattice:
     """Return the card's grid."""
     return Lattice(card.lattice.cell, card.lattice.depth, card.lattice.thickness)
@@ -52,7 +57,7 @@ class VolumesTask:
 
     def __init__(self, job: VolumesJob, card: ShapesCard, train: Bags, validation: Bags | None, device: torch.device):
         self.job, self.card, self.device = job, card, device
-        turns, lattice = Turns(**job.turns.model_dump()), lattice_of_card(card)
+        turns, lattice = turns_of_card(card), lattice_of_card(card)
         size, most = job.training.batch, job.bags.size
         self.shapes = ShapeFeed(train, lattice, turns, size, most, job.seed)
         self._watched = None if validation is None else ShapeFeed(validation, lattice, turns, size, most, job.seed)
