@@ -330,3 +330,17 @@ def test_looking_at_voxels_lists_volumes_without_a_shape(model, tmp_path):
     found = with_shapes(report, section, 60)
     assert found.listed == {2}
     assert [(one.row, one.severity) for one in found.problems if "0 voxels" in one.cause] == [(4, "list")]
+
+
+def test_a_page_says_that_the_shapes_of_a_folder_are_of_no_use_and_shows_the_rest(scores, tmp_path):
+    shutil.copytree(scores.folder, tmp_path / "scores")
+    kept = tmp_path / "scores" / "solids.json"
+    whole = bs.report(tmp_path / "scores", tmp_path / "whole.html").read_text("utf-8")
+    kept.write_text(kept.read_text().replace("across_um", "um"))
+    page = bs.report(tmp_path / "scores", tmp_path / "page.html").read_text("utf-8")
+    assert "data-solid=" in whole
+    assert "data-solid=" not in page
+    assert "of another version" in page
+    for both in ("its network alone", "gradient boosting on all measures"):
+        assert both in page
+        assert both in whole

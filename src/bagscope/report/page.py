@@ -105,7 +105,7 @@ def _content(
         "title": sections.title(findings),
         "lead": sections.lead(findings),
         "sections": told,
-        "warnings": findings.warnings,
+        "warnings": [*findings.warnings, *([solids.note] if solids is not None and solids.note else [])],
         "cards": sections.cards(findings),
         "plates": plates,
         "elsewhere": sections.without_place(findings),

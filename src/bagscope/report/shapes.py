@@ -27,23 +27,30 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Solids:
-    """Surfaces by class, as `bagscope score` keeps them, and the comparison of methods where one was made."""
+    """Surfaces by class, as `bagscope score` keeps them, and the comparison of methods where one was made.
+
+    note : what is wrong with the surfaces, "" for nothing.
+    """
 
     by_class: dict[str, list[dict[str, Any]]]
     comparison: pd.DataFrame | None
+    note: str
 
 
 def read_solids(scores: Path, model: Path | None, classes: tuple[str, ...]) -> Solids | None:
     """Read the shapes of a score folder; None where there are none."""
     if not (scores / SOLIDS).is_file():
         return None
+    note = ""
     try:
         found = read_json(scores / SOLIDS, _LARGEST)
         by_class = {name: [_checked(one) for one in found.get(name, [])] for name in classes}
     except (BagscopeError, AttributeError, KeyError, TypeError, ValueError):
-        return None
+        by_class = {name: [] for name in classes}
+        note = f"The shapes in {SOLIDS} are damaged, or of another version of bagscope: score again to see them."
     table = model / COMPARISON if model is not None else None
-    return Solids(by_class, read_csv(table, numbers=_NUMBERS) if table is not None and table.is_file() else None)
+    compared = read_csv(table, numbers=_NUMBERS) if table is not None and table.is_file() else None
+    return Solids(by_class, compared, note)
 
 
 def _checked(one: dict[str, Any]) -> dict[str, Any]:
