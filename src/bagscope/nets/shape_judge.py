@@ -11,6 +11,10 @@ from bagscope.ops.sparse import Sites
 
 # Log-odds of what a regression is sure of stay where the mean with the network's is still moved by the network.
 _SUREST = 12.0
+# How much of the network's and of the measures' log-odds are the log-odds of both. Chosen by cross-validation on the
+# glands and the embryos' nuclei of `bagscope reproduce shapes`: the network is the better judge of the two, and both
+# are surer than they are right: their mean at these shares, scaled to 1, fits labels best times .75 to .85.
+_SHARES = 0.5, 0.25
 
 
 class MeasuresHead(nn.Module):
@@ -69,9 +73,10 @@ class ShapeJudge(nn.Module):
         return told[:, :classes] - torch.stack(rest, 1), told
 
 
-def mean_of(network: tuple[Tensor, Tensor], measures: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the mean of the log-odds and of the log-probabilities of both."""
-    return (network[0] + measures[0]) / 2, (network[1] + measures[1]) / 2
+def together(network: tuple[Tensor, Tensor], measures: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return a half of the network's log-odds and log-probabilities plus a quarter of the measures'."""
+    log_odds, head = (_SHARES[0] * a + _SHARES[1] * b for a, b in zip(network, measures, strict=True))
+    return log_odds, head
 
 
 def probabilities(head: Tensor, several_labels: bool) -> Tensor:

@@ -88,7 +88,8 @@ class MeasuresSection(Section):
     """The traditional measures beside the network."""
 
     use: Literal["both", "network", "measures"] = Field(
-        "both", description="what scores rest on: the mean of both log-probabilities, or one of them"
+        "both",
+        description="what scores rest on: half the network's log-odds and a quarter of the measures', or one of them",
     )
     regularisation: float = Field(
         0, ge=0, description="C of the logistic regression on the measures; 0 = by cross-validation"

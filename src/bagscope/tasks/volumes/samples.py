@@ -16,8 +16,10 @@ from bagscope.tasks.volumes.shapes import BLOCK, Lattice, Pose, Shape, on_lattic
 _VIEWS = 20171
 # How far apart poses are shifted against the grid, in cells: by a whole block of what the network gathers, so that
 # every part of a shape comes to lie everywhere in it. Where the given frame has a meaning, a place in it has one, too:
-# there by no more than a cell, so that it does not matter where cells cut a shape.
-_SHIFTED = {"full": float(BLOCK), "small": 1.0, "none": 1.0}
+# there by a few cells, so that it matters less where cells, and the first pairs of them, cut a shape.
+_SHIFTED = {"full": float(BLOCK), "small": 3.0, "none": 3.0}
+# Small rotations are judged over a wider range than they are trained in: the mean changes less when a shape is turned.
+_WIDER = 1.5
 _WATCHED_VIEWS = 2
 
 
@@ -57,7 +59,7 @@ class Turns:
         if self.range == "full":
             matrices = list(spread_rotations(count))
         elif self.range == "small":
-            half = small_rotations(np.random.default_rng(_VIEWS), -(-count // 2), self.sd)
+            half = small_rotations(np.random.default_rng(_VIEWS), -(-count // 2), _WIDER * self.sd)
             matrices = [one for pair in zip(half, half.transpose(0, 2, 1), strict=True) for one in pair][:count]
         else:
             matrices = [np.eye(3)] * min(count, 1 + self.mirror)
