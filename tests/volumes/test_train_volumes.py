@@ -194,13 +194,6 @@ def test_shapes_of_a_well_are_a_bag_with_one_label(tmp_path):
     assert abs(first["mil_probability:round"] - 1 / (1 + np.exp(-log_odds))) > 1e-6
 
 
-def test_a_column_named_like_a_score_of_wells_is_handed_through(model, tmp_path):
-    rows = {at: {"well_log_odds:flat": "x"} for at in range(4)}
-    scores = model.score(screen_of(tmp_path / "s", 4, rows=rows), tmp_path / "scores", threads=1)
-    assert scores.images["table_well_log_odds:flat"].tolist() == ["x"] * 4
-    assert np.isfinite(scores.wells["probability:flat"]).all()
-
-
 def test_a_failed_row_of_a_cross_fit_was_trained_on_by_none(tmp_path):
     table = screen_of(tmp_path / "s", 9, rows={at: {"split": "train"} for at in range(9)})
     write_stack(table.parent / "v8.ome.tif", np.zeros((9, 9, 9), np.uint8), (1.0, 0.5, 0.5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from bagscope.run.parts import PARTS, Parts
 from bagscope.settings.jobs import ReadJob
 from bagscope.tables.calls import CallRule
 from bagscope.tables.frames import csv_bytes, read_csv, read_parquet, table_files
-from bagscope.tables.levels import LOG_ODDS, LOGIT, OF_WELL, Levels, aggregate
+from bagscope.tables.levels import LOG_ODDS, LOGIT, Levels, aggregate
 from bagscope.tables.table import Screen
 from bagscope.tasks.card import Card
 
@@ -68,34 +69,24 @@ class Counts:
     megapixels: float
 
 
-def scored_fields(screen: Screen, card: Card, judged: JudgedFields) -> pd.DataFrame:
-    """Return every row of the screen with its log-odds and logits; NaN where it failed.
+def levels_of(screen: Screen, card: Card, judged: JudgedFields, job: ReadJob) -> Levels:
+    """Sum up the scores of every row of a screen by the model's call rule; limits that were set by hand overrule it.
 
-    `split` says what a row was to the model: `train` or `validation` when the model has seen it. Where a well is
-    judged as one bag, its scores stand beside each of its rows.
+    A row that failed has none. `split` says what a row was to the model: `train` or `validation` when the model has
+    seen it.
     """
-    heads = [*card.classes, "none"] if card.none_trained and not card.several_labels else list(card.classes)
-    frame = screen.rows.copy()
     of_fields = {position: (part.log_odds, part.logits) for position, part in judged.parts.items()}
-    columns: dict[str, Any] = {}
-    for prefix, scores in (("", of_fields), *([(OF_WELL, judged.wells)] if judged.wells else [])):
-        odds = np.full((len(frame), len(card.classes)), np.nan)
-        logits = np.full((len(frame), len(heads)), np.nan)
-        for position, (own, head) in scores.items():
-            odds[position], logits[position] = own, head / card.calibration.temperature
-        columns |= {prefix + LOG_ODDS + name: odds[:, k] for k, name in enumerate(card.classes)}
-        columns |= {prefix + LOGIT + name: logits[:, k] for k, name in enumerate(heads)}
+    odds, logits = _by_row(of_fields, len(screen), card)
+    columns: dict[str, Any] = {LOG_ODDS + name: odds[:, k] for k, name in enumerate(card.classes)}
+    columns |= {LOGIT + name: logits[:, k] for k, name in enumerate(card.outputs)}
+    frame = screen.rows.copy()
     split = frame["split"].to_numpy(dtype=object, copy=True)
     for position, side in judged.known.items():
         split[position] = side
     frame["split"] = split
     columns["unlike"] = [judged.parts[at].unlike if at in judged.parts else "" for at in range(len(frame))]
     columns |= cell_columns(screen, card.classes, judged.parts)
-    return pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
-
-
-def levels_of(fields: pd.DataFrame, card: Card, job: ReadJob) -> Levels:
-    """Sum up scored fields by the model's call rule; limits that were set by hand overrule it."""
+    fields = pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
     rule = CallRule(threshold=card.calls.threshold, confidence=card.calls.confidence)
     given = job.calls.model_fields_set
     if given:
@@ -110,15 +101,26 @@ def levels_of(fields: pd.DataFrame, card: Card, job: ReadJob) -> Levels:
         none_trained=card.none_trained,
         rule=rule,
         seed=job.seed,
+        bags=_by_row(judged.wells, len(screen), card) if judged.wells else None,
     )
     return with_shares(levels, card.classes)
+
+
+def _by_row(
+    scores: Mapping[int, tuple[np.ndarray, np.ndarray]], rows: int, card: Card
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log-odds (R, K) and the last layer's calibrated logits (R, O) of each row; NaN where it has none."""
+    odds, logits = np.full((rows, len(card.classes)), np.nan), np.full((rows, len(card.outputs)), np.nan)
+    for position, (own, head) in scores.items():
+        odds[position], logits[position] = own, head / card.calibration.temperature
+    return odds, logits
 
 
 def write_scores(
     folder: Path, screen: Screen, card: Card, judged: JudgedFields, how: Provenance, events: Events
 ) -> Scores:
     """Write the tables, then run.json: a score folder without it is unfinished."""
-    levels = levels_of(scored_fields(screen, card, judged), card, how.job)
+    levels = levels_of(screen, card, judged, how.job)
     return write_levels(folder, screen, card, levels, judged, how, events)
 
 

@@ -24,7 +24,7 @@ from bagscope.run.events import Events
 from bagscope.run.failures import FAILURES, of_check, of_error
 from bagscope.run.judge import JudgedFields, stop_when_too_many
 from bagscope.run.parts import PARTS, CellPart, FieldPart, Parts, fingerprint
-from bagscope.run.score_folder import RUN, TABLES, Provenance, Scores, levels_of, scored_fields, write_levels
+from bagscope.run.score_folder import RUN, TABLES, Provenance, Scores, levels_of, write_levels
 from bagscope.run.shape_rows import RowShapes, as_asked, as_trained, shapes_of_row, volume_signature
 from bagscope.run.shape_scores import judged_solids, judged_together
 from bagscope.run.solid_pictures import SOLIDS, keep_pictures, pictures_path, write_solids
@@ -151,7 +151,7 @@ def write_volume_scores(
     """Write the tables of a score folder of volumes, and what its report shows."""
     parts = Parts(out / PARTS)
     write_solids(out, card.classes, sorted(judged.parts), parts, screen)
-    levels = levels_of(scored_fields(screen, card, judged), card, how.job)
+    levels = levels_of(screen, card, judged, how.job)
     scores = write_levels(out, screen, card, levels, judged, how, events, cells=VOLUMES)
     _write_embeddings(out, judged, parts, screen)
     return scores

@@ -15,7 +15,7 @@ CONCENTRATION = "concentration"
 KNOWN = (*KEYS, "label", "treatment", CONCENTRATION, "unit", "replicate", "group", "split", "page", "z", "t", "mask")
 # Names that bagscope gives to columns of its own; a user's column of that name is handed through with a mark.
 RESERVED = ("row", "well_written", "n_fields", "n_wells", "n_cells", "mask_file", "map_file", "call", "confidence")
-RESERVED_STARTS = ("mil_probability:", "probability:", "share:", "log_odds:", "logit:", "well_log_odds:", "well_logit:")
+RESERVED_STARTS = ("mil_probability:", "probability:", "share:", "log_odds:", "logit:")
 HANDED_MARK = "table_"
 _SHOWN_COLUMNS = 12
 

@@ -15,8 +15,6 @@ from bagscope.tables.wells import NO_WELL, well_keys
 
 LOG_ODDS = "log_odds:"
 LOGIT = "logit:"
-# Before the names of both: of the bag of all that is in the row's well.
-OF_WELL = "well_"
 _FIRST = ("plate", "well", "site", "row")
 _OF_A_FIELD = (
     "row",
@@ -51,6 +49,7 @@ def aggregate(
     rule: CallRule | None = None,
     seed: int = 0,
     draws: int = 1000,
+    bags: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Levels:
     """Sum up the scores of fields.
 
@@ -66,11 +65,12 @@ def aggregate(
     ----------
     fields : rows of a screen (keys, `label`, `treatment`, …, `split`) plus, per class,
         `log_odds:<class>` (pooling) and `logit:<class>` (last layer; with one label and `none` trained
-        also `logit:none`); NaN where scoring failed. `n_cells`, where given, is summed up. `well_log_odds:<class>`
-        and so on, where given: of the bag of all that is in the well, the same in all of its scored rows.
+        also `logit:none`); NaN where scoring failed. `n_cells`, where given, is summed up.
     classes : their order is the order of the columns.
     rule : limits of the calls.
     seed, draws : of the bootstrap; wells in another order give the same interval.
+    bags : both scores of the bag of all that is in a well, (R, K) and (R, O), where that was judged: the same in all
+        scored rows of the well.
 
     Returns
     -------
@@ -84,10 +84,7 @@ def aggregate(
     log_odds, logits = (fields[own].to_numpy(np.float64) for own in names)
     scored = np.isfinite(log_odds).all(1) & np.isfinite(logits).all(1)
     log_odds, logits = (np.where(scored[:, None], values, np.nan) for values in (log_odds, logits))
-    of_well = [[OF_WELL + name for name in own] for own in names]
-    is_bag = of_well[0][0] in fields
-    bags = [fields[own].to_numpy(np.float64) for own in of_well] if is_bag else [log_odds, logits]
-    ours = {name for own in (*names, *of_well) for name in own}
+    ours = {name for own in names for name in own}
     keys = fields[[name for name in fields.columns if name not in ours]].copy()
     keys["n_fields"] = scored.astype(np.int64)
 
@@ -99,8 +96,9 @@ def aggregate(
 
     images = finished(image_keys(keys), judged(log_odds, logits))
     well_of, wells = wells_of(keys)
-    bags[1] = bags[1] if several else log_softmax(bags[1])
-    means = [_mean(values, well_of, scored, len(wells)) for values in bags]
+    odds, heads_of = bags or (log_odds, logits)
+    summed = odds, heads_of if several else log_softmax(heads_of)
+    means = [_mean(values, well_of, scored, len(wells)) for values in summed]
     of_wells = judged(*means)
     treatment_of, treatments = treatments_of(wells)
     middle, low, high = medians(of_wells, treatment_of, len(treatments), wells, seed, draws)
