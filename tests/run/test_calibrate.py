@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bagscope as bs
@@ -36,6 +37,14 @@ def test_enough_wells_give_a_temperature_that_is_said_and_kept(many, tmp_path):
     listener = toys.Listener()
     toys.quick(table, tmp_path / "model", validation=0.5, events=listener)
     assert [text for text in listener.said if f"temperature {told.temperature:.2f}" in text]
+
+
+def test_a_row_without_a_well_watches_as_a_well_of_its_own(many, tmp_path):
+    table, _ = many
+    rows = pd.read_csv(table).assign(well="")
+    rows.to_csv(table.with_name("no_wells.csv"), index=False)
+    told = toys.quick(table.with_name("no_wells.csv"), tmp_path / "model", validation=0.5).card.calibration
+    assert told.wells == pytest.approx(len(rows) / 2, abs=1)
 
 
 def test_probabilities_are_those_of_the_divided_logits_and_the_bags_stay(many, tmp_path):

@@ -79,6 +79,12 @@ def test_a_missing_file_stops_training_but_not_scoring(screen):
     assert check(path, purpose="score").exit_code == 3
 
 
+def test_a_missing_mask_costs_a_row_its_cells_and_stops_no_training(screen):
+    report = check(screen(columns={"mask": ["gone.tif", *[""] * 7]}))
+    assert report.exit_code == 0
+    assert codes(report) == ["missing_file"]
+
+
 def test_nothing_that_can_be_used_is_refused(screen):
     for purpose in ("train", "score"):
         report = check(screen(dict.fromkeys(range(8), b"")), purpose=purpose)

@@ -17,8 +17,6 @@ def rows_of(*records, columns=("plate", "well", "label", "group", "split")):
         if name not in frame:
             frame[name] = ""
     frame.insert(0, "row", np.arange(2, len(frame) + 2))
-    if "site" not in frame:
-        frame["site"] = frame["row"].astype(str)
     return frame
 
 
@@ -200,13 +198,14 @@ def test_a_training_part_without_a_class_is_said_or_refused():
     assert codes(rows) == ["one_class"]
 
 
-def test_planes_of_a_site_without_a_well_are_one_group_and_repeated_ones_are_other_images():
-    records = [("P1", "-", *place) for place in ("10", "11", "20", "30", "30")]
+def test_a_row_without_a_well_is_a_bag_a_group_and_a_well_of_its_own():
+    records = [("P1", "-", "1", "0"), ("P1", "-", "1", "1"), ("P1", "-", "1", "1"), ("P1", "A01", "1", "0")]
     frame = rows_of(*records, columns=("plate", "well", "site", "z"))
-    assert groups_of(frame).tolist() == ["row 2", "row 2", "row 4", "row 5", "row 6"]
-    bags = bags_of_rows(frame, "well")
+    assert groups_of(frame).tolist() == ["row 2", "row 3", "row 4", "P1/A01"]
+    assert len(set(bags_of_rows(frame, "well"))) == 4
     numbers, wells = wells_of(frame.assign(n_fields=1))
-    # A bag in training is a bag in scoring.
-    assert [bags.index(bag) for bag in bags] == [0, 0, 2, 3, 4]
-    assert numbers.tolist() == [0, 0, 1, 2, 3]
-    assert wells["site"].tolist() == ["1", "2", "3", "3"]
+    assert numbers.tolist() == [0, 1, 2, 3]
+    assert wells["site"].tolist() == ["1", "1", "1", ""]
+    # Patients with one site each and planes of their own are not joined by these.
+    named = frame.iloc[:3].assign(group=["a", "b", "a"])
+    assert groups_of(named).tolist() == ["a", "b", "a"]

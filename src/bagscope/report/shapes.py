@@ -66,6 +66,7 @@ def shape_blocks(solids: Solids | None, classes: tuple[str, ...]) -> tuple[list[
     """Blocks of the page, one per class, and the surfaces that their canvases draw, by number."""
     if solids is None:
         return [], []
+    none = "No shape can be shown." if solids.note else "No shape was called so."
     letters = marks(classes)
     surfaces: list[dict[str, Any]] = []
     blocks: list[dict[str, Any]] = []
@@ -76,7 +77,7 @@ def shape_blocks(solids: Solids | None, classes: tuple[str, ...]) -> tuple[list[
                 {"number": len(surfaces), "told": f"{one['where']}: {one['p']:.2f}, {one['across']:g} µm across"}
             )
             surfaces.append({key: one[key] for key in ("points", "normals", "speaks")})
-        blocks.append({"name": name, "mark": letters[name], "css": f"c{at % 8}", "shapes": shown})
+        blocks.append({"name": name, "mark": letters[name], "css": f"c{at % 8}", "shapes": shown, "none": none})
     return blocks, surfaces
 
 

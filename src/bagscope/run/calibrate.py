@@ -16,7 +16,9 @@ from bagscope.run.rows import Rows
 from bagscope.settings.jobs import ImagesJob
 from bagscope.tables.judged import log_softmax
 from bagscope.tables.labels import targets
+from bagscope.tables.treatments import number_keys
 from bagscope.tables.values import label_parts
+from bagscope.tables.wells import well_keys
 from bagscope.tasks import TASKS
 from bagscope.tasks.card import CalibrationCard, ModelCard
 
@@ -34,10 +36,10 @@ def calibration_of(
     watched : (R,) which rows these are.
     """
     table = rows.table[watched].reset_index(drop=True)
-    wells = table.groupby(["plate", "well"], sort=False)
-    labels = wells["label"].first().tolist()
+    _, first = number_keys(well_keys(table))
+    labels = table["label"].iloc[first].tolist()
     truth = np.array([card.classes.index(name) if name in card.classes else len(card.classes) for name in labels], int)
-    count = len(wells)
+    count = len(first)
     kinds = Counter(part for label in labels for part in (label_parts(label) or ("",)))
     if count < LEAST_WELLS or min((kinds[name] for name in card.classes), default=0) < LEAST_OF_CLASS:
         why = f"{count} wells watched the training; {LEAST_WELLS} are needed, {LEAST_OF_CLASS} of each class"
@@ -73,5 +75,5 @@ def _well_logits(
         except ImageReadError:
             head = np.full(len(card.classes) + (card.none_trained and not card.several_labels), np.nan)
         found.append(head if card.several_labels else log_softmax(head[None])[0])
-    values = pd.DataFrame(np.stack(found)).groupby([table["plate"], table["well"]], sort=False).mean()
-    return values.to_numpy()
+    well_of, _ = number_keys(well_keys(table))
+    return pd.DataFrame(np.stack(found)).groupby(well_of, sort=False).mean().to_numpy()

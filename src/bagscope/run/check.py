@@ -287,7 +287,8 @@ def _for_training(
 
 def files_missing(so_far: Sequence[Problem], screen: Screen, table: TableSection) -> list[Problem]:
     """Refuse a screen that more files are missing of than training may go on without."""
-    missing = {problem.row for problem in so_far if problem.code == "missing_file"}
+    # A mask that is gone is only warned of: its row is scored without cells.
+    missing = {problem.row for problem in so_far if problem.code == "missing_file" and problem.severity == "list"}
     if len(missing) <= table.max_missing * len(screen):
         return []
     cause = f"the files of {len(missing):,} of {len(screen):,} rows are missing"
@@ -320,7 +321,7 @@ def _report(screen: Screen, problems: list[Problem], headers: Mapping[int, Heade
     listed = frozenset(at for at, line in enumerate(screen.rows["row"]) if line in lines)
     report = CheckReport(tuple(problems), screen, {at: headers[at] for at in usable}, listed)
     rows = screen.rows
-    wells = len(set(zip(rows["plate"], rows["well"], strict=True)))
+    wells = len(set(well_keys(rows)))
     table = f"delimiter {screen.delimiter}, " if screen.delimiter else ""
     notes = [f"{table}{len(rows):,} rows, plates: {rows['plate'].nunique()}, wells: {wells}"]
     counts = [f"{name or '(no label)'} {w:,} wells, {f:,} fields" for name, (w, f) in report.classes().items()]

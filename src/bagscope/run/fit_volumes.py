@@ -134,7 +134,7 @@ def bags_of(rows: LabelledShapes, told: Vocabulary, job: VolumesJob) -> tuple[Ba
     table = rows.table
     group = groups_of(table, job.split.by)
     of_row = bags_of_rows(table, job.bags.by, job.split.by)
-    members: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    members: dict[tuple[tuple[str, ...], int], list[tuple[int, int]]] = {}
     for row, found in enumerate(rows.found):
         for shape in range(len(found.solids)):
             key = of_row[row], shape if job.bags.by == "shape" else 0

@@ -246,15 +246,15 @@ def _is_whole(out: Path, parts: Parts, at: int, part: FieldPart) -> bool:
     """Tell whether the files that a volume's part speaks of are there, and those beside it as they were written."""
     if part.cells is None or (part.cells.map_file and not (out / part.cells.map_file).is_file()):
         return False
-    return part.cells.digest == _digest(parts, at)
+    try:
+        return part.cells.digest == _digest(parts, at)
+    except OSError:
+        return False
 
 
 def _digest(parts: Parts, at: int) -> str:
-    """Stand for what is kept of a volume's shapes: table, arrays, surfaces; "none" where some of it is gone."""
-    try:
-        kept = [path(parts, at).read_bytes() for path in (Parts.cells_path, _shapes_path, pictures_path)]
-    except OSError:
-        return "none"
+    """Stand for what is kept of a volume's shapes: table, arrays, surfaces."""
+    kept = [path(parts, at).read_bytes() for path in (Parts.cells_path, _shapes_path, pictures_path)]
     return hashlib.sha256(b"".join(kept)).hexdigest()
 
 

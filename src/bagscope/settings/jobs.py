@@ -96,7 +96,8 @@ class ShapesReadJob(ReadJob):
     @model_validator(mode="after")
     def _ignores_nothing(self) -> Self:
         """Volumes are read and cut by settings of their own."""
-        compute = _chosen("compute", self.compute, "precision", "tile")
+        compute = _chosen("compute", self.compute, "tile")
+        compute += ["compute.precision"] if self.compute.precision == "bf16" else []
         _refuse_ignored("volumes", [*_chosen("images", self.images), *_chosen("cells", self.cells), *compute])
         return self
 

@@ -57,10 +57,14 @@ class ImagesSection(Section):
     alpha: Literal["refuse", "drop"] = Field("refuse", description="what to do with a varying alpha channel")
     nan: Literal["refuse", "mask"] = Field("refuse", description="mask: fill NaN and infinity with the median")
     sparse_as_zero: bool = Field(False, description="read tiles that a sparse TIFF leaves out as zeros")
-    pad: Literal["none", "reflect", "zero"] = Field("none", description="enlarge images that are too small")
+    pad: Literal["none", "reflect", "zero"] = Field(
+        "none", description="enlarge images that are too small; not for blocks"
+    )
     max_gb: float = Field(0, ge=0, description="largest decoded image; 0 = a quarter of the free memory")
     pixel_um: float = Field(0, ge=0, description="micrometres per pixel; 0 = as the files say")
-    rescale: bool = Field(False, description="scoring: bring images of another pixel size to the model's")
+    rescale: bool = Field(
+        False, description="scoring: bring images of another pixel size to the model's; not for blocks"
+    )
 
 
 def _as_text(value: object) -> object:
@@ -185,8 +189,12 @@ class ComputeSection(Section):
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0 = all")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the hardware has it; volumes are judged in fp32"
+    )
     io_timeout: Positive = Field(120, description="seconds that reading one image may take")
     # Tiles of 8 elements round float32 by up to 1.4e-6 of the largest logit otherwise than the whole; of 16, .8e-6.
-    tile: Annotated[int, Field(ge=16)] = Field(64, description="class-map elements per side of a tile when scoring")
+    tile: Annotated[int, Field(ge=16)] = Field(
+        64, description="images: class-map elements per side of a tile when scoring"
+    )
     max_failures: Share = Field(0.1, description="share of failing rows (and more than 10) at which scoring stops")

@@ -11,7 +11,7 @@ import pandas as pd
 from bagscope.errors import Problem, SettingsError, nearest, shown
 from bagscope.tables.labels import classes_of
 from bagscope.tables.values import label_parts
-from bagscope.tables.wells import NO_WELL, well_keys
+from bagscope.tables.wells import well_keys
 
 Texts = Sequence[str] | np.ndarray
 
@@ -33,10 +33,8 @@ class Parts:
 def groups_of(rows: pd.DataFrame, by: str = "") -> np.ndarray:
     """Name the group of each row: rows of one well, of one `group`, or of one value of `by` belong together.
 
-    Without a well, planes of one site are one group; see `well_keys`.
-
     What is joined by any of them is one group, so that a patient on two plates keeps both together.
-    What has neither well, group nor `by` is a group of its own, named by its first row.
+    A row without well, group and `by` is a group of its own.
 
     Parameters
     ----------
@@ -70,33 +68,33 @@ def groups_of(rows: pd.DataFrame, by: str = "") -> np.ndarray:
 
     first = []
     records = rows[list(dict.fromkeys(["row", *columns]))].to_dict("records")
-    for record, (plate, well, site) in zip(records, well_keys(rows), strict=True):
+    for record, key in zip(records, well_keys(rows), strict=True):
         named = [node((name, str(record[name])), str(record[name])) for name in columns if str(record[name])]
-        name = f"{plate}/{well}" if well != NO_WELL else f"row {record['row']}"
-        named.append(node(("", plate, well, site), name))
+        plate, well, alone = key
+        named.append(node(("", *key), f"row {record['row']}" if alone else f"{plate}/{well}"))
         for other in named[1:]:
             parent[root(other)] = root(named[0])
         first.append(named[0])
     return np.array([names[root(at)] for at in first], dtype=object)
 
 
-def bags_of_rows(rows: pd.DataFrame, by: str, split_by: str = "") -> list[str]:
-    """Name the bag of each row: its image, its well (see `well_keys`), or its group.
+def bags_of_rows(rows: pd.DataFrame, by: str, split_by: str = "") -> list[tuple[str, ...]]:
+    """Tell what bag each row is of: its image, its well (see `well_keys`), or its group.
 
     Parameters
     ----------
     rows : of a screen. by : "well", "group" (see `groups_of`), or "image" and "shape", which no row shares.
     """
     if by == "group":
-        return groups_of(rows, split_by).tolist()
+        return [(group,) for group in groups_of(rows, split_by)]
     if by == "well":
-        return ["/".join(key) for key in well_keys(rows)]
-    return [f"row {line}" for line in rows["row"]]
+        return list(well_keys(rows))
+    return [(f"row {line}",) for line in rows["row"]]
 
 
 def mixed_bags(rows: pd.DataFrame, by: str, split_by: str, file: str) -> list[Problem]:
     """Refuse bags whose rows have several labels: a bag has one, and no row's is better than another's."""
-    held: dict[str, dict[str, int]] = {}
+    held: dict[tuple[str, ...], dict[str, int]] = {}
     for bag, label, line in zip(bags_of_rows(rows, by, split_by), rows["label"], rows["row"], strict=True):
         if label:
             held.setdefault(bag, {}).setdefault(str(label), int(line))
@@ -104,8 +102,9 @@ def mixed_bags(rows: pd.DataFrame, by: str, split_by: str, file: str) -> list[Pr
     if not mixed:
         return []
     bag, lines = next(iter(mixed.items()))
+    name = "/".join(part for part in bag if part)
     told = ", ".join(f"{shown(label)} in line {line}" for label, line in list(lines.items())[:3])
-    cause = f"bags.by={by}: {len(mixed)} bags have several labels, such as {shown(bag)} ({told})"
+    cause = f"bags.by={by}: {len(mixed)} bags have several labels, such as {shown(name)} ({told})"
     fix = "Give all rows of a bag one label, or choose smaller bags with --set bags.by=image or shape."
     return [Problem("refuse", "mixed_bags", cause, fix, file, min(lines.values()), "label")]
 

@@ -19,7 +19,6 @@ from bagscope.tables.frames import csv_bytes, parquet_bytes, read_csv, read_parq
 from bagscope.tables.labels import label_conflicts
 from bagscope.tables.paths import ImageFolder, Located
 from bagscope.tables.spelling import case_twins, cleaned, join_spellings
-from bagscope.tables.wells import FIELD_KEYS
 
 __all__ = [
     "Screen",
@@ -302,7 +301,8 @@ def _without(
 
 
 def _site_twins(rows: pd.DataFrame, file: str) -> list[Problem]:
-    twins = rows[rows.duplicated([*FIELD_KEYS], keep="first")]
+    keys = ["plate", "well", "site", "page", "z", "t"]
+    twins = rows[rows.duplicated(keys, keep="first")]
     if not len(twins):
         return []
     one = twins.iloc[0]

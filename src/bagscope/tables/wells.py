@@ -10,8 +10,6 @@ import pandas as pd
 ROWS = 32
 COLUMNS = 48
 NO_WELL = "-"
-# What tells the images of a screen apart.
-FIELD_KEYS = ("plate", "well", "site", "page", "z", "t")
 RANGE = "letter(s) A-AF, number 1-48"
 
 _WELL = re.compile(r"([A-Za-z]{1,2})[ _-]?([0-9]{1,3})")
@@ -73,17 +71,6 @@ def well_of(row: str, column: str) -> str:
 
 
 def well_keys(rows: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Tell what well each row is of: its plate and well; without a well (`-`), its plate and site.
-
-    Planes of one site (pages, z, t) are of one well. Rows that repeat all of these are other images under one number:
-    each is alone.
-
-    Parameters
-    ----------
-    rows : of a screen, with `plate`, `well` and `site`, and `row` where sites may be repeated.
-    """
-    alone = rows["well"] == NO_WELL
-    repeated = alone & rows.duplicated([name for name in FIELD_KEYS if name in rows], keep=False)
-    line = rows["row"].astype(str) if "row" in rows else pd.Series("", index=rows.index)
-    place = rows["site"].astype(str).where(alone, "").mask(repeated, "row " + line)
-    return list(zip(rows["plate"], rows["well"], place, strict=True))
+    """Tell what well each row of a screen is of: plate and well; a row without a well (`-`) is one of its own."""
+    places = zip(rows["plate"], rows["well"], strict=True)
+    return [(plate, well, str(at) if well == NO_WELL else "") for at, (plate, well) in enumerate(places)]

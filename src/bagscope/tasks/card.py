@@ -12,7 +12,7 @@ from bagscope.settings.shape_sections import BagsSection, TurnsSection, VolumesS
 FORMAT_VERSION: Final = 1
 # Raised whenever shapes are laid on the grid, described, measured or judged otherwise: a model judges only what is
 # described as in its training.
-SHAPES_VERSION: Final = 2
+SHAPES_VERSION: Final = 3
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -216,7 +216,7 @@ class ShapesCard(Card):
     spacings : what the training volumes' voxels measured, from the finest to the coarsest, z, y, x in um.
     """
 
-    described: Literal[2]
+    described: Literal[3]
     volumes: VolumesSection
     turns: TurnsSection
     bags: BagsSection
@@ -224,6 +224,16 @@ class ShapesCard(Card):
     measures: tuple[str, ...]
     use: Literal["both", "network", "measures"]
     spacings: tuple[tuple[float, float, float], ...] = ()
+
+    @model_validator(mode="after")
+    def _says_all(self) -> Self:
+        """What a card leaves out would be filled in by defaults, which may not be what was trained with."""
+        for name in ("turns", "bags"):
+            section = getattr(self, name)
+            if left := set(type(section).model_fields) - section.model_fields_set:
+                message = f"{name} says nothing of {', '.join(sorted(left))}"
+                raise ValueError(message)
+        return self
 
     def _own(self) -> list[str]:
         turned = {"full": "any rotation", "small": f"rotations of sd {self.turns.sd}", "none": "no rotation"}

@@ -14,6 +14,7 @@ from bagscope.nets import SHAPE_NETWORKS
 from bagscope.nets.pool import make_pooling
 from bagscope.nets.shape_judge import ShapeJudge, together
 from bagscope.settings.jobs import VolumesJob
+from bagscope.settings.shape_sections import BagsSection, TurnsSection, VolumesSection
 from bagscope.tables.labels import Vocabulary
 from bagscope.tasks.card import SHAPES_VERSION, CallCard, LatticeCard, ShapesCard
 from bagscope.tasks.volumes.samples import Bags
@@ -80,9 +81,9 @@ def make_task(
         pooling=job.pooling.model_dump(),
         calls=CallCard(threshold=job.calls.threshold, confidence=job.calls.confidence),
         described=SHAPES_VERSION,
-        volumes=job.volumes,
-        turns=job.turns,
-        bags=job.bags,
+        volumes=VolumesSection(**job.volumes.model_dump()),
+        turns=TurnsSection(**job.turns.model_dump()),
+        bags=BagsSection(**job.bags.model_dump()),
         lattice=LatticeCard(cell=lattice.cell, depth=lattice.depth, thickness=lattice.thickness),
         measures=tuple(measures),
         use=job.measures.use,
