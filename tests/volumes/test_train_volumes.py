@@ -262,8 +262,7 @@ def test_a_model_of_images_is_no_model_of_volumes(model, trained, tmp_path):
 def test_a_card_that_was_changed_or_is_of_another_version_is_refused(model, tmp_path, changed):
     card = json.loads((model.folder / "model.json").read_text())
     (tmp_path / "model.json").write_text(json.dumps(card | changed))
-    name = "turns" if changed == {"turns": {}} else next(iter(changed))
-    with pytest.raises(ModelError, match=rf"{name}.*train again"):
+    with pytest.raises(ModelError, match=rf"{next(iter(changed))}.*train again"):
         bs.load(tmp_path)
 
 

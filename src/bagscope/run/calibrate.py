@@ -36,7 +36,7 @@ def calibration_of(
     watched : (R,) which rows these are.
     """
     table = rows.table[watched].reset_index(drop=True)
-    _, first = number_keys(well_keys(table))
+    well_of, first = number_keys(well_keys(table))
     labels = table["label"].iloc[first].tolist()
     truth = np.array([card.classes.index(name) if name in card.classes else len(card.classes) for name in labels], int)
     count = len(first)
@@ -44,7 +44,7 @@ def calibration_of(
     if count < LEAST_WELLS or min((kinds[name] for name in card.classes), default=0) < LEAST_OF_CLASS:
         why = f"{count} wells watched the training; {LEAST_WELLS} are needed, {LEAST_OF_CLASS} of each class"
         return CalibrationCard(wells=count, why=why)
-    logits = _well_logits(network, card, rows, watched, job, device, table)
+    logits = _well_logits(network, card, rows, watched, well_of, job, device)
     known = np.isfinite(logits).all(1)
     if card.several_labels:
         truth = targets(labels, card.classes)
@@ -57,9 +57,9 @@ def _well_logits(
     card: ModelCard,
     rows: Rows,
     watched: np.ndarray,
+    well_of: np.ndarray,
     job: ImagesJob,
     device: torch.device,
-    table: pd.DataFrame,
 ) -> np.ndarray:
     """Last layer's logits of each well, the mean over its fields as wells are scored; NaN where none can be read."""
     kind = TASKS.load(card.task)
@@ -75,5 +75,4 @@ def _well_logits(
         except ImageReadError:
             head = np.full(len(card.classes) + (card.none_trained and not card.several_labels), np.nan)
         found.append(head if card.several_labels else log_softmax(head[None])[0])
-    well_of, _ = number_keys(well_keys(table))
     return pd.DataFrame(np.stack(found)).groupby(well_of, sort=False).mean().to_numpy()
