@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
+from bagscope.engine.task import Task
 from bagscope.feed.batch import Batch
 from bagscope.settings.sections import TrainingSection
-from bagscope.tasks.task import Task
 
 
 class BareLoop:

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bagscope.blocks.samples import BlockRows
+from bagscope.blocks.setup import make_task
+from bagscope.blocks.task import BlocksTask
+from bagscope.engine.compute import memory_kept
 from bagscope.feed.cache import PixelStore
 from bagscope.files.field import FieldFiles
-from bagscope.run.compute import memory_kept
 from bagscope.settings.block_sections import BlocksSection
 from bagscope.settings.jobs import BlocksJob
 from bagscope.tables.boxes import Blocks, binned
 from bagscope.tables.proportions import Proportions
-from bagscope.tasks.blocks.samples import BlockRows
-from bagscope.tasks.blocks.setup import make_task
-from bagscope.tasks.blocks.task import BlocksTask
 from benchmarks.bare import BareLoop
 from benchmarks.interleaved import median, seconds
 from benchmarks.rows import Row

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from bagscope.files.reader import open_image
 from bagscope.files.writer import write_ome_tiff
+from bagscope.images.cell_windows import cut_windows, judge_windows
+from bagscope.images.predict import Model
+from bagscope.images.task import build_network
 from bagscope.nets.jacobian import RectifiedReLU, jacobian_maps, kraus_seed
 from bagscope.nets.kraus import KrausNet
 from bagscope.ops import lattice
-from bagscope.run.predict import Model
-from bagscope.tasks.images.cell_windows import cut_windows, judge_windows
-from bagscope.tasks.images.task import build_network
 from benchmarks.interleaved import median, seconds
 from benchmarks.plates import CHANNELS, FACTOR, card_of, job_of
 from benchmarks.rows import Row

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bagscope.engine.model_folder import save_model
 from bagscope.files.writer import write_ome_tiff
-from bagscope.run.model_folder import save_model
+from bagscope.images.task import build_network
 from bagscope.settings.jobs import ImagesJob
-from bagscope.tasks.images.task import build_network
 from benchmarks.plates import CHANNELS, card_of
 from benchmarks.rows import Row
 from benchmarks.sizes import Size

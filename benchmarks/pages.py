@@ -14,11 +14,11 @@ import pandas as pd
 from playwright.sync_api import sync_playwright
 
 import bagscope as bs
-from bagscope.run.model_folder import save_model
+from bagscope.engine.card import CellCard
+from bagscope.engine.model_folder import save_model
+from bagscope.images.task import build_network
 from bagscope.settings.jobs import ImagesJob
 from bagscope.tables.wells import well_name
-from bagscope.tasks.card import CellCard
-from bagscope.tasks.images.task import build_network
 from benchmarks.plates import card_of, screen_on_disk
 from benchmarks.rows import Row
 from benchmarks.sizes import Size

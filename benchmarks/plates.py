@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bagscope.engine.card import CallCard, IntensityCard, ModelCard, ScaleCard
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.normalise import Measured
 from bagscope.files.field import FieldFiles
+from bagscope.images.task import ImagesTask, LabelledRows
 from bagscope.importers import import_screen, write_screen
 from bagscope.nets.kraus import KrausNet
 from bagscope.ops.intensity import Intensity
 from bagscope.settings.jobs import ImagesJob
 from bagscope.settings.sections import TrainingSection
 from bagscope.synth.plate import simulate_plate
-from bagscope.tasks.card import CallCard, IntensityCard, ModelCard, ScaleCard
-from bagscope.tasks.images.task import ImagesTask, LabelledRows
 from benchmarks.sizes import Size
 
 CHANNELS = ("dna", "gfp")

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bagscope.engine.check import check
+from bagscope.engine.compute import memory_kept
+from bagscope.engine.events import SILENT
+from bagscope.engine.inputs import make_source
+from bagscope.engine.parts import Parts
 from bagscope.files.worker import DecodingWorker
-from bagscope.run.cells import CellStage
-from bagscope.run.check import check
-from bagscope.run.compute import memory_kept
-from bagscope.run.events import SILENT
-from bagscope.run.inputs import make_source
-from bagscope.run.judge import Judge, judge_fields
-from bagscope.run.parts import Parts
+from bagscope.images.cell_stage import CellStage
+from bagscope.images.inference import Judge, judge_fields
+from bagscope.images.task import build_network
 from bagscope.settings.jobs import ReadJob
-from bagscope.tasks.images.task import build_network
 from benchmarks.convolution import arithmetic, convolution
 from benchmarks.interleaved import median, seconds
 from benchmarks.plates import CHANNELS, FACTOR, card_of, job_of, screen_on_disk

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bagscope.run.compute import memory_kept
+from bagscope.engine.compute import memory_kept
 from benchmarks.bare import BareLoop
 from benchmarks.convolution import arithmetic, convolution
 from benchmarks.interleaved import median, seconds

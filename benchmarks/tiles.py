@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from bagscope.run.model_folder import save_model
+from bagscope.engine.model_folder import save_model
 from bagscope.settings.jobs import BlocksJob
 from benchmarks.blocks import task_of_blocks
 from benchmarks.rows import Row

@@ -10,14 +10,14 @@ import numpy as np
 import tifffile
 import torch
 
+from bagscope.blocks.panels import panelled
+from bagscope.blocks.predict import BlocksModel, open_blocks
+from bagscope.blocks.tiles import TILE, judge_tiles
 from bagscope.files.field import FieldFiles
 from bagscope.files.reader import read_header
 from bagscope.files.tile_store import TileStore, stored_bytes
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import scratch_file
-from bagscope.run.panels import panelled
-from bagscope.run.predict_blocks import BlocksModel, open_blocks
-from bagscope.run.tiles import TILE, judge_tiles
 from benchmarks.tiles import OVERLAP, ROI
 
 

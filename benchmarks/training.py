@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 
+from bagscope.engine import loop
+from bagscope.engine.check import check
+from bagscope.engine.compute import memory_kept, trains_in_bf16
+from bagscope.engine.events import SILENT
+from bagscope.engine.inputs import make_source
+from bagscope.engine.task import Part
 from bagscope.feed.batch import Batch
 from bagscope.files.worker import DecodingWorker
-from bagscope.run import engine
-from bagscope.run.check import check
-from bagscope.run.compute import memory_kept, trains_in_bf16
-from bagscope.run.events import SILENT
-from bagscope.run.inputs import make_source
+from bagscope.images.task import ImagesTask
 from bagscope.settings.sections import ComputeSection
-from bagscope.tasks.images.task import ImagesTask
-from bagscope.tasks.task import Part
 from benchmarks.bare import BareLoop
 from benchmarks.interleaved import median, seconds
 from benchmarks.plates import CHANNELS, job_of, screen_on_disk, task_in_memory, task_of
@@ -79,4 +79,4 @@ def loading_over_memory(size: Size, scratch: Path) -> list[Row]:
 
 def _fit(task: ImagesTask | InMemory, size: Size, scratch: Path) -> None:
     bf16 = trains_in_bf16(ComputeSection(), CPU)
-    engine.fit(task, job_of(size).training, 0, CPU, bf16, scratch / "states", "benchmark", False, SILENT)
+    loop.fit(task, job_of(size).training, 0, CPU, bf16, scratch / "states", "benchmark", False, SILENT)

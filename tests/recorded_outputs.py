@@ -66,7 +66,7 @@ def numeric(texts: pd.Series) -> pd.Series:
 
 
 # Columns of text that hold results, not words for a reader.
-RESULTS = {"call", "split", "label", "plate", "well", "class", "code", "stage", "group", "cell", "label", "site"}
+RESULTS = {"call", "split", "label", "plate", "well", "class", "code", "stage", "group", "cell", "site"}
 
 
 def of_table(name: str, frame: pd.DataFrame) -> dict[str, str]:
@@ -209,8 +209,9 @@ def record_images(work: Path) -> dict[str, str]:
 
 def record_blocks(work: Path) -> dict[str, str]:
     """Record training by counts, published recipe and baselines, maps, outlines and evaluation on toy tissue."""
-    import bagscope as bs
     from tissue import TINY, screen_of
+
+    import bagscope as bs
 
     folder = work / "tissue"
     screen_of(folder)
@@ -240,9 +241,10 @@ def record_blocks(work: Path) -> dict[str, str]:
 
 def record_volumes(work: Path) -> dict[str, str]:
     """Record training with single shapes and bags, folds, the dense network, tables and maps on drawn solids."""
-    import bagscope as bs
     from solids_drawn import QUICK as few
     from solids_drawn import screen_of
+
+    import bagscope as bs
 
     table = screen_of(work / "solids")
     wells = screen_of(work / "wells", rows={at: {"well": f"A{at // 2 * 2 + at % 2 + 1:02d}"} for at in range(8)})
@@ -328,7 +330,7 @@ def record(work: Path, only: list[str], data: Path | None) -> dict[str, str]:
         folder = work / name
         folder.mkdir(parents=True, exist_ok=True)
         entries |= GROUPS[name](folder) if name in GROUPS else record_experiment(name, folder, data)
-        print(f"{name}: {len(entries)} entries, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{name}: {len(entries)} entries, {time.monotonic() - began:.0f} s\n")
     return entries
 
 
@@ -351,18 +353,23 @@ def main() -> int:
     comparer = verbs.add_parser("compare")
     comparer.add_argument("before", type=Path)
     comparer.add_argument("after", type=Path)
+    comparer.add_argument("--only", default="")
     given = parser.parse_args()
+    only = [name for name in given.only.split(",") if name]
     if given.verb == "record":
-        only = [name for name in given.only.split(",") if name]
         entries = record(given.work, only, given.data)
         given.out.write_text(json.dumps(entries, indent=0, sort_keys=True), "utf-8")
         return 0
     before, after = (json.loads(path.read_text("utf-8")) for path in (given.before, given.after))
-    # A record of some groups is compared with those groups of the other.
+    if only:
+        before, after = (
+            {key: value for key, value in entries.items() if re.split(r"[ /.\[]", key)[1] in only}
+            for entries in (before, after)
+        )
     numbers, texts = compare(before, after)
-    for line in numbers:
-        print(line)
-    print(f"{len(numbers)} of {len({**before, **after})} numbers differ; {len(texts)} texts differ")
+    for line in (*numbers, *texts):
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{len(numbers)} numbers and {len(texts)} texts of {len({**before, **after})} entries differ\n")
     return 1 if numbers else 0
 
 

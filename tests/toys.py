@@ -123,7 +123,7 @@ class Program:
             pytest.skip("this system has no fork server")
         # "fork" in the test's own process would copy its threads' locks; the server has no threads.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["bagscope.cli.app", "bagscope.cli.stages", "bagscope.run.engine"])
+        context.set_forkserver_preload(["bagscope.cli.app", "bagscope.cli.stages", "bagscope.engine.loop"])
         self._process = context.Process(target=_run, args=([str(a) for a in arguments], self.cwd, *self._streams))
         self._process.start()
         self.pid = self._process.pid

@@ -10,14 +10,14 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "BagscopeError": "bagscope.errors",
-    "Model": "bagscope.run.predict",
-    "check": "bagscope.run.check",
+    "Model": "bagscope.images.predict",
+    "check": "bagscope.engine.check",
     "import_screen": "bagscope.importers",
-    "load": "bagscope.run.predict",
+    "load": "bagscope.engine.stages",
     "poolings": "",
     "read_screen": "bagscope.tables.table",
     "report": "",
-    "train": "bagscope.run.train",
+    "train": "bagscope.engine.stages",
 }
 
 __all__ = ["BagscopeError", "Model", "check", "import_screen", "load", "poolings", "read_screen", "report", "train"]

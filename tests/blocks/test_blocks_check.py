@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from tissue import EDGE, proportions, screen_of
 
+from bagscope.blocks.check import check_blocks
 from bagscope.errors import SettingsError
-from bagscope.run.check_blocks import check_blocks
 from bagscope.settings.jobs import BlocksJob, make_job
 
 GOOD = [
@@ -178,7 +178,7 @@ def test_pixel_labels_beyond_the_classes_name_value_count_and_file(place):
 
 
 def test_blocks_are_of_the_size_that_their_table_says(place):
-    from bagscope.run.check_blocks import check_blocks as checked
+    from bagscope.blocks.check import check_blocks as checked
 
     known = checked(place / "s.csv", make_job(BlocksJob, None, {"proportions": str(place / "p.csv")})).known
     assert {int(size) for one in known.values() for size in one.blocks.size} == {EDGE}

@@ -10,12 +10,12 @@ import torch
 from test_blocks_check import GOOD, problems, said
 from tissue import EDGE, picture, proportions, screen_of, spots, trained
 
+from bagscope.blocks.check import check_blocks, check_scoring
+from bagscope.blocks.rows import known_blocks
+from bagscope.blocks.samples import BlockCrops, BlockRows, Scaling, View
 from bagscope.errors import ModelError, TableError
-from bagscope.run.block_rows import known_blocks
-from bagscope.run.check_blocks import check_blocks, check_scoring
 from bagscope.settings.jobs import BlocksJob, BlocksReadJob, make_job
 from bagscope.tables.boxes import Blocks, coarser
-from bagscope.tasks.blocks.samples import BlockCrops, BlockRows, Scaling, View
 
 SHORT = {"steps": 2, "second.steps": 1}
 

@@ -6,8 +6,8 @@ from safetensors.torch import load_file
 from tissue import proportions, screen_of, trained
 
 import bagscope
+from bagscope.engine.events import SILENT
 from bagscope.errors import BagscopeError
-from bagscope.run.events import SILENT
 
 SHORT = {"steps": 4, "training.save_every": 2}
 

@@ -11,11 +11,11 @@ import pytest
 import tifffile
 
 from bagscope.cli.app import app
+from bagscope.engine.events import SILENT
 from bagscope.files.reader import open_image
 from bagscope.importers import import_screen
 from bagscope.reproduce import run_experiment
 from bagscope.reproduce.probes import blank_patches
-from bagscope.run.events import SILENT
 
 DATA = Path(os.environ.get("BAGSCOPE_DATA", "/nowhere"))
 pytestmark = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bagscope.engine.events import SILENT
 from bagscope.reproduce.demo import FOREIGN_PLATE, run_demo
-from bagscope.run.events import SILENT
 
 pytestmark = pytest.mark.slow
 

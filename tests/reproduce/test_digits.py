@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from bagscope.engine.events import SILENT
+from bagscope.engine.stages import load
 from bagscope.errors import BagscopeError, ImageReadError
 from bagscope.reproduce import digits_measures as measures
 from bagscope.reproduce import digits_protocol as protocol
 from bagscope.reproduce import run_experiment
 from bagscope.reproduce.digits_text import KEYS, PUBLISHED, curve_table, key_table, pooling_table
-from bagscope.run.events import SILENT
-from bagscope.run.predict import load
 from bagscope.synth.digits import CLASSES, Clutter, Glyphs, read_glyphs
 
 DATA = Path(os.environ.get("BAGSCOPE_DATA", "/nowhere"))

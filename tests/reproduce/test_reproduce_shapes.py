@@ -5,9 +5,9 @@ import csv
 import numpy as np
 import pytest
 
+from bagscope.engine.events import Silent
 from bagscope.reproduce import run_experiment
 from bagscope.reproduce.shapes_text import key_table
-from bagscope.run.events import Silent
 
 
 class Told(Silent):

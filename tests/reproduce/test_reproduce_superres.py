@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bagscope.engine.events import Silent
 from bagscope.reproduce import run_experiment
 from bagscope.reproduce import superres_data as data
 from bagscope.reproduce import superres_labels as labels
@@ -15,7 +16,6 @@ from bagscope.reproduce.ledger import Ledger
 from bagscope.reproduce.superres_data import BLOCK, Picture
 from bagscope.reproduce.superres_runs import keep
 from bagscope.reproduce.superres_text import compared, key_table
-from bagscope.run.events import Silent
 
 DATA = Path(os.environ.get("BAGSCOPE_DATA") or "nowhere") / "dsb2018"
 

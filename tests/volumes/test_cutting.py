@@ -7,7 +7,7 @@ from solids_drawn import ellipsoid
 from bagscope.classical.cutting import cut_out, find_nuclei
 from bagscope.errors import ImageReadError
 from bagscope.settings.shape_sections import VolumesSection
-from bagscope.tasks.volumes.solids import solids_of
+from bagscope.volumes.solids import solids_of
 
 SPACING = (1.0, 1.0, 1.0)
 

@@ -7,8 +7,8 @@ from solids_drawn import ellipsoid
 
 from bagscope.ops.rotate import uniform_rotations
 from bagscope.ops.solids import surroundings
-from bagscope.tasks.volumes.samples import Bags, ShapeFeed, Turns
-from bagscope.tasks.volumes.shapes import FEATURES, Lattice, Pose, lattice_of, make_shape, on_lattice
+from bagscope.volumes.samples import Bags, ShapeFeed, Turns
+from bagscope.volumes.shapes import FEATURES, Lattice, Pose, lattice_of, make_shape, on_lattice
 
 STILL = Pose(np.eye(3), np.zeros(3))
 TURNS = Turns("full", 0.25, True, 0.0, 0.05, 20)

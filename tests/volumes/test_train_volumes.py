@@ -11,10 +11,10 @@ from solids_drawn import QUICK, ellipsoid, screen_of, write_stack
 
 import bagscope as bs
 from bagscope.errors import ModelError, SettingsError, TableError
-from bagscope.run.shape_compare import area, comparison
-from bagscope.run.shape_scores import judged_solids
 from bagscope.settings.shape_sections import VolumesSection
-from bagscope.tasks.volumes.solids import solids_of
+from bagscope.volumes.shape_compare import area, comparison
+from bagscope.volumes.shape_scores import judged_solids
+from bagscope.volumes.solids import solids_of
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def test_equal_rows_settings_and_seed_give_equal_weights(screen, model, tmp_path
 
 
 def test_training_goes_on_where_it_stopped_with_the_same_result(screen, model, tmp_path, monkeypatch):
-    from bagscope.run import engine
-    from bagscope.run.events import Silent
+    from bagscope.engine import loop
+    from bagscope.engine.events import Silent
 
     class Stopped(Exception):
         pass
@@ -55,7 +55,7 @@ def test_training_goes_on_where_it_stopped_with_the_same_result(screen, model, t
     with pytest.raises(Stopped):
         bs.train(screen, tmp_path / "m", task="volumes", events=Stopping(), **QUICK, **{"training.save_every": 1})
     resumed = bs.train(screen, tmp_path / "m", task="volumes", resume=True, **QUICK, **{"training.save_every": 1})
-    assert engine is not None
+    assert loop is not None
     assert resumed.card.weights_sha256 == model.card.weights_sha256
 
 
@@ -318,9 +318,9 @@ def test_a_changed_spacing_is_no_finished_training(tmp_path):
 
 
 def test_looking_at_voxels_lists_volumes_without_a_shape(model, tmp_path):
-    from bagscope.run.check_volumes import check_volumes
-    from bagscope.run.shape_rows import with_shapes
     from bagscope.settings.sections import TableSection
+    from bagscope.volumes.check import check_volumes
+    from bagscope.volumes.rows import with_shapes
 
     table = screen_of(tmp_path / "s", 4)
     write_stack(table.parent / "v2.ome.tif", np.zeros((20, 20, 20), np.uint8), (1.0, 0.5, 0.5))

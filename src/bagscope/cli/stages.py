@@ -9,14 +9,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bagscope.engine.card_file import ModelCard, ShapesCard, load_card
+from bagscope.engine.check import CheckReport, check
 from bagscope.errors import SettingsError, nearest
-from bagscope.run.check import CheckReport, check
-from bagscope.run.model_card import ModelCard, ShapesCard, load_card
 from bagscope.settings.jobs import JOBS, READ_JOBS, make_job
 
 if TYPE_CHECKING:
     from bagscope.cli.console import Console
-    from bagscope.run.score_folder import Scores
+    from bagscope.engine.score_folder import Scores
 
 
 def check_table(
@@ -31,12 +31,12 @@ def check_table(
         raise SettingsError(cause, f"Known: {', '.join(kinds)}.", code="unknown_task")
     job: Any = make_job(kinds[task], config, given)
     if task == "blocks":
-        from bagscope.run.check_blocks import check_blocks, check_scoring
+        from bagscope.blocks.check import check_blocks, check_scoring
 
         return check_scoring(table, job) if card is not None else check_blocks(table, job).report
     if task == "volumes":
-        from bagscope.run.check_volumes import check_volumes
-        from bagscope.run.shape_rows import as_trained, with_shapes
+        from bagscope.volumes.check import check_volumes
+        from bagscope.volumes.rows import as_trained, with_shapes
 
         if isinstance(card, ShapesCard):
             section = as_trained(card, job)
@@ -46,7 +46,7 @@ def check_table(
             report = check_volumes(table, table=job.table, volumes=section, **of)
         return with_shapes(report, section, job.compute.io_timeout) if pixels else report
     if isinstance(card, ModelCard):
-        from bagscope.run.score import checked_for
+        from bagscope.images.score import checked_for
 
         return checked_for(card, table, job, pixels=pixels)
     return check(
@@ -70,8 +70,8 @@ def train_table(
     console: Console,
 ) -> tuple[Any, int]:
     """Train a model; return it and the number of rows that failed."""
-    from bagscope.run.failures import count_failures
-    from bagscope.run.train import train
+    from bagscope.engine.failures import count_failures
+    from bagscope.engine.stages import train
 
     model = train(table, out, task=task, config=config, resume=resume, overwrite=overwrite, events=console, **given)
     return model, count_failures(out)
@@ -97,7 +97,7 @@ def score_table(
     console: Console,
 ) -> tuple[Scores, tuple[str, ...]]:
     """Score a table; return the scores and the model's classes."""
-    from bagscope.run.predict import load
+    from bagscope.engine.stages import load
 
     job = make_job(READ_JOBS[load_card(model).task], config, given)
     judge = load(model, device=job.compute.device)
@@ -153,10 +153,10 @@ def look_at(
     console: Console,
 ) -> dict[str, Any]:
     """Draw filters or activations into a file; return what was drawn, for programs."""
+    from bagscope.engine.compute import threads as with_threads
+    from bagscope.engine.stages import load
+    from bagscope.images import activations
     from bagscope.report.layers import activations_figure, filters_figure, write_picture
-    from bagscope.run import look
-    from bagscope.run.compute import threads as with_threads
-    from bagscope.run.predict import load
 
     if table is None and (row, layer, cell) != (None, None, None):
         cause = "--row, --layer and --cell say what to look at in a table's field, but no table is named"
@@ -164,11 +164,11 @@ def look_at(
     found = load(model, device=device or "auto")
     with with_threads(threads or 0):
         if table is None:
-            filters = look.first_filters(found)
+            filters = activations.first_filters(found)
             write_picture(out, filters_figure(filters, found.channels))
-            return {"picture": str(out), "filters": len(filters), "layers": list(look.layer_names(found))}
+            return {"picture": str(out), "filters": len(filters), "layers": list(activations.layer_names(found))}
         row, layer, centre = row or 2, layer or "conv1", None if cell is None else _centre(cell)
-        seen = look.activations_of_row(found, table, row, layer, centre, console)
+        seen = activations.activations_of_row(found, table, row, layer, centre, console)
     where = seen.where + ("" if cell is None else f", cell at {cell}")
     write_picture(out, activations_figure(seen.values, seen.seen, found.channels, f"{layer}, {where}"))
     return {"picture": str(out), "layer": layer, "filters": len(seen.values), "size": list(seen.values.shape[1:])}
@@ -176,10 +176,10 @@ def look_at(
 
 def report_of(scores: Path, out: Path, device: str | None, threads: int | None, console: Console) -> int:
     """Write the page of a score folder, with what its network looks for; return its bytes."""
+    from bagscope.engine.compute import threads as with_threads
+    from bagscope.engine.stages import load
     from bagscope.report.findings import read_findings
     from bagscope.report.page import write_report
-    from bagscope.run.compute import threads as with_threads
-    from bagscope.run.predict import load
 
     folder = read_findings(scores).model_folder
     model = None if folder is None else load(folder, device=device or "auto")

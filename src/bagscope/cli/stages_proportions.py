@@ -6,14 +6,14 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bagscope.blocks.estimate_shares import Estimates, read_filled, told
 from bagscope.errors import SettingsError
-from bagscope.run.estimate_shares import Estimates, read_filled, told
 from bagscope.settings.jobs import BlocksReadJob, ReadJob, make_job
 
 if TYPE_CHECKING:
+    from bagscope.blocks.coarse_from_model import TileBoxes
+    from bagscope.blocks.sample_blocks import Sampled
     from bagscope.cli.console import Console
-    from bagscope.run.sample_blocks import Sampled
-    from bagscope.run.tile_boxes import TileBoxes
 
 
 def sample_table(
@@ -32,9 +32,9 @@ def sample_table(
 ) -> Sampled:
     """Draw blocks of a table, and write sheet and form."""
     # Here, since reading a form needs neither pictures nor torch.
+    from bagscope.blocks.draw_blocks import Request
+    from bagscope.blocks.sample_blocks import sample_blocks
     from bagscope.report import block_sheet
-    from bagscope.run.draw_blocks import Request
-    from bagscope.run.sample_blocks import sample_blocks
 
     job: Any = make_job(BlocksReadJob, config, given)
     request = Request(
@@ -71,8 +71,9 @@ def box_table(
     model: Path, table: Path, out: Path, size: int, name: str, given: dict[str, Any], overwrite: bool, console: Console
 ) -> TileBoxes:
     """Judge tiles of a table's images by a model of images; write boxes and a table that names them."""
-    from bagscope.run.predict import Model, load
-    from bagscope.run.tile_boxes import box_tiles
+    from bagscope.blocks.coarse_from_model import box_tiles
+    from bagscope.engine.stages import load
+    from bagscope.images.predict import Model
 
     job = make_job(ReadJob, None, given)
     judge = load(model, device=job.compute.device)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bagscope.registry import Registry
 
 if TYPE_CHECKING:
-    from bagscope.run.events import Events
+    from bagscope.engine.events import Events
 
 __all__ = ["EXPERIMENTS", "run_experiment"]
 

@@ -16,9 +16,13 @@ import pandas as pd
 
 from bagscope import __version__
 from bagscope.classical.translocation import THRESHOLD
+from bagscope.engine.events import Events
+from bagscope.engine.score_folder import read_scores
+from bagscope.engine.stages import train
 from bagscope.files.folder import claimed
 from bagscope.files.reader import open_image
 from bagscope.files.writer import write_atomic
+from bagscope.images.predict import Model
 from bagscope.importers import import_screen
 from bagscope.ops.doseresponse import DoseResponse, fit_dose_response
 from bagscope.ops.metrics import z_prime
@@ -34,10 +38,6 @@ from bagscope.reproduce.bbbc013_cells import (
 from bagscope.reproduce.ledger import RESULTS, RUNS, TABLE, Ledger
 from bagscope.reproduce.order import Order
 from bagscope.reproduce.probes import background_level, blank_patches, flat_field, noise_field
-from bagscope.run.events import Events
-from bagscope.run.predict import Model
-from bagscope.run.score_folder import read_scores
-from bagscope.run.train import train
 from bagscope.tables.frames import parquet_bytes, read_parquet
 from bagscope.tables.table import Screen
 

@@ -15,12 +15,12 @@ import pandas as pd
 
 from bagscope.classical.foreground import foreground
 from bagscope.classical.translocation import THRESHOLD, measure_cells
+from bagscope.engine.score_folder import Scores
 from bagscope.files.reader import open_image
+from bagscope.images.predict import Model
 from bagscope.ops.doseresponse import DoseResponse, fit_dose_response
 from bagscope.ops.metrics import balanced_accuracy, z_prime
 from bagscope.ops.regions import iou, labels_at
-from bagscope.run.predict import Model
-from bagscope.run.score_folder import Scores
 from bagscope.tables.table import Screen
 
 POSITIVE, NEGATIVE = "positive", "negative"

@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bagscope.engine.events import Events
+from bagscope.engine.score_folder import Scores
+from bagscope.engine.stages import train
 from bagscope.files.folder import claimed
 from bagscope.files.writer import write_atomic
 from bagscope.importers import import_screen, write_screen
@@ -18,9 +21,6 @@ from bagscope.ops.doseresponse import fit_dose_response
 from bagscope.report.figures import DoseSeries, plate_figure
 from bagscope.report.page import Beside, write_report
 from bagscope.reproduce.demo_cells import cells_judged
-from bagscope.run.events import Events
-from bagscope.run.score_folder import Scores
-from bagscope.run.train import train
 from bagscope.synth.plate import FOREIGN, simulate_plate
 from bagscope.synth.truth import PlateTruth
 from bagscope.tables.frames import csv_bytes

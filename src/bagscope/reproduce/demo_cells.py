@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bagscope.engine.score_folder import Scores
 from bagscope.files.reader import open_image
 from bagscope.ops.doseresponse import fit_dose_response
 from bagscope.ops.metrics import balanced_accuracy
 from bagscope.ops.regions import iou, labels_at
-from bagscope.run.score_folder import Scores
 from bagscope.synth.truth import PlateTruth
 from bagscope.tables.frames import read_csv
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bagscope.engine.events import Events
+from bagscope.engine.stages import load, train
 from bagscope.files.folder import claimed
 from bagscope.files.writer import write_atomic
 from bagscope.reproduce import digits_protocol as protocol
@@ -27,9 +29,6 @@ from bagscope.reproduce.digits_protocol import Setting
 from bagscope.reproduce.digits_text import text
 from bagscope.reproduce.ledger import RESULTS, RUNS, TABLE, Ledger
 from bagscope.reproduce.order import Order
-from bagscope.run.events import Events
-from bagscope.run.predict import load
-from bagscope.run.train import train
 from bagscope.synth.digits import Glyphs, read_glyphs
 
 DATA = "mnist"

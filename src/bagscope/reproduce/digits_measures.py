@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bagscope.images.predict import Model
 from bagscope.ops import intensity
 from bagscope.ops.metrics import auc
 from bagscope.ops.regions import iou
-from bagscope.run.predict import Model
 from bagscope.synth.digits import CLASSES, FIELD_PX, Clutter, Glyphs, single_crop
 
 CROPS_PER_PASS = 200

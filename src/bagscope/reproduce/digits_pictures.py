@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bagscope.images.predict import Model
 from bagscope.report.figures import CurveSet, MapRow, map_figure, pooling_curves_figure
-from bagscope.run.predict import Model
 from bagscope.synth.digits import CLASSES, Clutter
 
 STEEPNESS = 10.0

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bagscope.engine.events import Events
 from bagscope.errors import BagscopeError
 from bagscope.files.writer import read_json, write_atomic, write_json
-from bagscope.run.events import Events
 
 COLUMNS = ("experiment", "measure", "setting", "seed", "value")
 RESULTS, TABLE, RUNS = "results.csv", "results.md", "runs"

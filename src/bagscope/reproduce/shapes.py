@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bagscope.engine.compute import device_of, memory_kept, threads
+from bagscope.engine.events import Events
+from bagscope.engine.stages import training_job
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
 from bagscope.reproduce import shapes_data as data
@@ -17,15 +20,12 @@ from bagscope.reproduce.ledger import RESULTS, RUNS, TABLE, Ledger
 from bagscope.reproduce.order import Order
 from bagscope.reproduce.shapes_text import text
 from bagscope.reproduce.shapes_turned import rotation_change
-from bagscope.run import fit_volumes as stage
-from bagscope.run import volume_folds as folded
-from bagscope.run.check_volumes import check_volumes
-from bagscope.run.compute import device_of, memory_kept, threads
-from bagscope.run.events import Events
-from bagscope.run.shape_compare import comparison
-from bagscope.run.train import training_job
 from bagscope.tables.labels import vocabulary
 from bagscope.tables.splits import OF_NO_FOLD, TEST, TRAIN, fold_numbers
+from bagscope.volumes import fit as stage
+from bagscope.volumes import folds as folded
+from bagscope.volumes.check import check_volumes
+from bagscope.volumes.shape_compare import comparison
 
 SETS = "sets"
 FOLDS = 5

@@ -10,9 +10,9 @@ from scipy import ndimage
 
 from bagscope.classical.cutting import Cut
 from bagscope.ops.rotate import small_rotations, uniform_rotations
-from bagscope.run.fit_volumes import LabelledShapes
-from bagscope.run.shape_rows import Solid, solid_of
-from bagscope.run.shape_scores import judged_solids
+from bagscope.volumes.fit import LabelledShapes
+from bagscope.volumes.rows import Solid, solid_of
+from bagscope.volumes.shape_scores import judged_solids
 
 SHAPES, ROTATIONS, QUICK = 40, 20, 2
 # Rotations after which everything is described anew: each costs as much as reading the shapes.

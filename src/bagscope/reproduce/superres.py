@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bagscope.engine.events import SILENT, Events
 from bagscope.files.folder import claimed
 from bagscope.files.writer import write_atomic
 from bagscope.reproduce import superres_data as data
@@ -21,7 +22,6 @@ from bagscope.reproduce.ledger import RESULTS, RUNS, TABLE, Ledger
 from bagscope.reproduce.order import Order
 from bagscope.reproduce.superres_labels import Coarse, coarse_labels
 from bagscope.reproduce.superres_text import DEFAULTS, PICTURE, compared, panel, text
-from bagscope.run.events import SILENT, Events
 
 FILES = "sets"
 REGIMES = {"fluorescence": ("none", "middle", "strong", "real"), "histology": ("none", "real"),

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bagscope.blocks.predict import BlocksModel
+from bagscope.engine.events import Events
+from bagscope.engine.stages import train
 from bagscope.files.writer import write_atomic, write_ome_tiff
 from bagscope.reproduce.superres_data import BLOCK, Picture, cut
 from bagscope.reproduce.superres_labels import Coarse
 from bagscope.reproduce.superres_measures import BANDS, overlaps
-from bagscope.run.events import Events
-from bagscope.run.predict_blocks import BlocksModel
-from bagscope.run.train import train
 from bagscope.tables.boxes import Blocks
 from bagscope.tables.frames import csv_bytes
 

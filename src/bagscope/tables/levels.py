@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bagscope.tables.calls import CallRule, make_calls
-from bagscope.tables.judged import Judged, judge, log_softmax
+from bagscope.tables.probabilities import Judged, judge, log_softmax
 from bagscope.tables.treatments import is_summed, medians, number_keys, treatments_of
 from bagscope.tables.wells import NO_WELL, well_keys
 

@@ -9,9 +9,9 @@ import pandas as pd
 
 from bagscope.errors import Problem, TableError, nearest, shown
 from bagscope.tables import values
-from bagscope.tables.cells import text_table
 from bagscope.tables.columns import CONCENTRATION
 from bagscope.tables.spelling import clean, cleaned
+from bagscope.tables.text_columns import text_table
 
 
 def read_platemap(path: Path, well_free_text: bool = False) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bagscope.tables.judged import Judged
+from bagscope.tables.probabilities import Judged
 
 # An interval of two wells would be their range: it says nothing of the spread, so it is left empty.
 LEAST_WELLS = 3

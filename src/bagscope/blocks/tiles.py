@@ -1,0 +1,121 @@
+"""How an image of any size is judged pixel by pixel: in tiles that overlap by all that a pixel's judgement rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bagscope.blocks.samples import LEAST_SD, as_input
+from bagscope.engine.card import BlocksCard
+from bagscope.nets.folded import folded
+
+TILE = 512
+# Pixels of an image that its own mean and sd are taken from: whole tiles spread over it.
+_MEASURED_TILES = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tile: its own pixels, and the window that is read for it."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+    window: tuple[int, int, int, int]
+
+
+def places(height: int, width: int, tile: int, reach: int, multiple: int) -> Iterator[Place]:
+    """Cut an image into tiles, row by row.
+
+    A window goes beyond its tile by at least `reach` pixels, except where the image ends, and starts at a multiple of
+    what the network's levels divide by: then every pixel is judged as in the whole image.
+    """
+    tile = max(multiple, tile // multiple * multiple)
+    for y0 in range(0, height, tile):
+        for x0 in range(0, width, tile):
+            y1, x1 = min(height, y0 + tile), min(width, x0 + tile)
+            wide = (max(0, y0 - reach), min(height, y1 + reach), max(0, x0 - reach), min(width, x1 + reach))
+            yield Place(y0, y1, x0, x1, wide)
+
+
+def scaling_of(
+    card: BlocksCard, read: Callable[[int, int, int, int], np.ndarray], height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sd that an image is standardised by: the card's, or its own, from tiles spread over it."""
+    if not card.scaling.each:
+        return np.array(card.scaling.mean), np.array(card.scaling.sd)
+    steps = int(np.sqrt(_MEASURED_TILES))
+    tops, lefts = (_starts(edge, steps) for edge in (height, width))
+    # As many pixels as there are, tile by tile: float64 of all at once would take more memory than all else.
+    count, middle, squares = 0, np.zeros(0), np.zeros(0)
+    for y0, y1 in tops:
+        for x0, x1 in lefts:
+            pixels = read(y0, y1, x0, x1)
+            flat = pixels.reshape(len(pixels), -1).astype(np.float64)
+            mean, rest = flat.mean(1), flat.var(1)
+            if not count:
+                count, middle, squares = flat.shape[1], mean, rest * flat.shape[1]
+                continue
+            both, shift = count + flat.shape[1], mean - middle
+            squares = squares + rest * flat.shape[1] + shift**2 * count * flat.shape[1] / both
+            middle, count = middle + shift * flat.shape[1] / both, both
+    return middle, np.maximum(np.sqrt(squares / count), LEAST_SD)
+
+
+def _starts(edge: int, most: int) -> list[tuple[int, int]]:
+    """Cut an edge into tiles, or, where these are more than `most`, so many that are spread over it."""
+    if edge <= most * TILE:
+        return [(at, min(edge, at + TILE)) for at in range(0, edge, TILE)]
+    return [(at, at + TILE) for at in np.linspace(0, edge - TILE, most).astype(int).tolist()]
+
+
+@torch.no_grad()
+def judge_tiles(
+    network: torch.nn.Module,
+    card: BlocksCard,
+    read: Callable[[int, int, int, int], np.ndarray],
+    height: int,
+    width: int,
+    device: torch.device,
+    tile: int = TILE,
+) -> Iterator[tuple[Place, np.ndarray]]:
+    """Yield each tile and its probabilities (C, h, w), row by row.
+
+    Parameters
+    ----------
+    read : (y0, y1, x0, x1) -> (channels, h, w) grey values.
+    """
+    mean, sd = scaling_of(card, read, height, width)
+    reach, multiple = int(network.reach), int(network.multiple)  # type: ignore[arg-type]
+    judge = folded(network)
+    for place in places(height, width, tile, reach, multiple):
+        y0, y1, x0, x1 = place.window
+        x = torch.from_numpy(as_input(read(y0, y1, x0, x1), mean, sd))[None]
+        logits = judge(x.to(device, memory_format=torch.channels_last))
+        inner = logits[:, :, place.y0 - y0 : place.y1 - y0, place.x0 - x0 : place.x1 - x0]
+        yield place, torch.softmax(inner.float(), 1)[0].cpu().numpy()
+
+
+def probabilities(network: torch.nn.Module, card: BlocksCard, pixels: np.ndarray, device: torch.device) -> np.ndarray:
+    """Probabilities (C, H, W) of an image that is in memory."""
+    _, height, width = pixels.shape
+    found = np.empty((len(card.classes), height, width), np.float32)
+
+    def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        return pixels[:, y0:y1, x0:x1]
+
+    for place, p in judge_tiles(network, card, read, height, width, device):
+        found[:, place.y0 : place.y1, place.x0 : place.x1] = p
+    return found
+
+
+def decided(probability: np.ndarray, limits: tuple[float, ...] | None) -> np.ndarray:
+    """Class number of each pixel, (H, W) uint8: the most probable, or by limits the one farthest above its own."""
+    if limits is None:
+        return probability.argmax(0).astype(np.uint8)
+    odds = probability / np.array(limits, np.float32)[:, None, None]
+    return odds.argmax(0).astype(np.uint8)

@@ -1,0 +1,80 @@
+"""How a training state is kept so that a kill at any moment costs steps, never the run."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bagscope.engine.events import Events
+from bagscope.errors import BagscopeError, ModelError
+from bagscope.files.writer import read_json, write_atomic, write_json
+
+KEPT = 2
+SMALL_JSON = 100_000
+KEYS = {"fingerprint", "progress", "network", "optimiser", "schedule"}
+
+
+def save(folder: Path, state: dict[str, Any], step: int) -> None:
+    """Write a state and then its description; only a described state counts. The two newest are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getvalue()
+    name = f"state-{step:08d}"
+    write_atomic(folder / f"{name}.pt", payload)
+    write_json(folder / f"{name}.json", {"step": step, "sha256": hashlib.sha256(payload).hexdigest()})
+    for _, old in _described(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+        old.with_suffix(".pt").unlink(missing_ok=True)
+
+
+def newest(folder: Path, fingerprint: str, events: Events) -> dict[str, Any] | None:
+    """Return the newest whole state, by the step in its description, or None; damaged ones are said and passed over.
+
+    Raises
+    ------
+    ModelError : the state belongs to other rows, files or settings.
+    """
+    for step, description in _described(folder):
+        state = _whole(description, step, events)
+        if state is None:
+            continue
+        if state["fingerprint"] != fingerprint:
+            cause = "the table, the files or the settings have changed since this training began"
+            raise ModelError(cause, "Restore them, or start again with --overwrite.", code="changed", file=folder)
+        return state
+    return None
+
+
+def _whole(description: Path, step: int, events: Events) -> dict[str, Any] | None:
+    """Return a state that is as it was written; of any other say why it is passed over."""
+    path = description.with_suffix(".pt")
+    try:
+        payload = path.read_bytes()
+        if hashlib.sha256(payload).hexdigest() == read_json(description, SMALL_JSON)["sha256"]:
+            state = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
+            if isinstance(state, dict) and state.keys() >= KEYS:
+                return state
+            why = "not a state of bagscope"
+        else:
+            why = "damaged (hash)"
+    except OSError as error:
+        why = f"unusable ({error.strerror})"
+    except Exception as error:  # noqa: BLE001 - torch raises all kinds of errors on what it did not write itself
+        why = f"not a state of bagscope ({type(error).__name__})"
+    events.warn(f"{path}: {why}; trying an older state than step {step}")
+    return None
+
+
+def _described(folder: Path) -> list[tuple[int, Path]]:
+    found = []
+    for path in folder.glob("state-*.json"):
+        try:
+            found.append((int(read_json(path, SMALL_JSON)["step"]), path))
+        except (BagscopeError, KeyError, TypeError, ValueError):
+            continue  # a description that was cut is no description
+    return sorted(found, reverse=True)
