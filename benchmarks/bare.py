@@ -22,7 +22,7 @@ class BareLoop:
     def __init__(self, task: Task, training: TrainingSection, device: torch.device, bf16: bool):
         self.task, self.training, self.device, self.bf16 = task, training, device, bf16
         self.network = task.network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        groups = task.rate_groups(self.network)
+        groups = task.parameter_groups(self.network)
         rates = [training.rate * factor for _, factor in groups]
         self.optimiser = torch.optim.Adam([{"params": p} for p, _ in groups], lr=training.rate, betas=(0.9, 0.99))
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, rates, total_steps=training.steps + 1)

@@ -32,7 +32,12 @@ class InMemory:
     """A task that feeds batches which are there already, and is otherwise the one it is made of."""
 
     def __init__(self, task: ImagesTask):
-        self.card, self.network, self.losses, self.rate_groups = task.card, task.network, task.losses, task.rate_groups
+        self.card, self.network, self.losses, self.parameter_groups = (
+            task.card,
+            task.network,
+            task.losses,
+            task.parameter_groups,
+        )
         self.learned = task.learned
         self.batches = list(task.feed("train"))
 

@@ -34,7 +34,19 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "blocks"), str(HERE / "volumes")]
 
 # Where and when a result was made is no result.
-VOLATILE = {"created", "time", "seconds", "version", "torch", "python", "platform", "bagscope", "folder", "table", "command"}
+VOLATILE = {
+    "created",
+    "time",
+    "seconds",
+    "version",
+    "torch",
+    "python",
+    "platform",
+    "bagscope",
+    "folder",
+    "table",
+    "command",
+}
 TIMES = re.compile(r"second|memory|_gb$|_ms$")
 SETTINGS = {"device": "cpu", "threads": 1}
 QUICK = {
@@ -249,7 +261,8 @@ def record_volumes(work: Path) -> dict[str, str]:
     import bagscope as bs
 
     # OME-TIFF files hold a random identifier; a fixed one keeps the signatures of the specimens equal.
-    with mock.patch("uuid.uuid1", lambda *_: uuid.UUID(int=1)), mock.patch("uuid.uuid4", lambda: uuid.UUID(int=1)):
+    fixed = uuid.UUID(int=1)
+    with mock.patch("uuid.uuid1", return_value=fixed), mock.patch("uuid.uuid4", return_value=fixed):
         table = screen_of(work / "solids")
         wells = screen_of(work / "wells", rows={at: {"well": f"A{at // 2 * 2 + at % 2 + 1:02d}"} for at in range(8)})
     runs = {

@@ -15,7 +15,7 @@ from tissue import EDGE, picture, screen_of, spots
 import bagscope
 from bagscope.errors import SettingsError, TableError
 from bagscope.files.tile_store import STEPS
-from bagscope.ops.map_metrics import boundary_distance, pepper
+from bagscope.ops.map_metrics import boundary_distance, specks_per_10k_px
 from bagscope.settings.block_sections import MapsSection
 
 QUICK = {"threads": 1}
@@ -101,7 +101,7 @@ def test_the_evaluation_is_what_a_few_lines_of_numpy_say(scores, model, screen):
             assert told[f"i{at}.tif", f"masked_dice{suffix}"] == pytest.approx(dice)
         both, either = both + (truth & found & (away <= EDGE)).sum(), either + ((truth | found) & (away <= EDGE)).sum()
         assert told[f"i{at}.tif", "boundary_distance"] == pytest.approx(boundary_distance(truth, found))
-        assert told[f"i{at}.tif", "pepper"] == pytest.approx(pepper(found))
+        assert told[f"i{at}.tif", "pepper"] == pytest.approx(specks_per_10k_px(found))
     assert told["all", "masked_iou"] == pytest.approx(both / either)
     table = pd.read_csv(scores.folder / "evaluation.csv")
     pooled = table[(table["image"] == "unseen") & (table["measure"] == "masked_iou")].iloc[0]

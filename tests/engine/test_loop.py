@@ -42,7 +42,7 @@ class Line:
             return {"miss": torch.tensor(self.looks.pop(0))}
         return {"miss": ((net(batch.x) - batch.target) ** 2).mean() * (self.spoil(batch) if self.spoil else 1)}
 
-    def rate_groups(self, net):
+    def parameter_groups(self, net):
         return [(list(net.parameters()), 1.0)]
 
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bagscope.feed.orders import ahead, balanced, chance
+from bagscope.feed.orders import balanced, prefetch, rng_for
 
 LAW = settings(derandomize=True, max_examples=50, deadline=None)
 PLACE = st.tuples(st.integers(0, 2**31), st.lists(st.integers(0, 2**31), max_size=4).map(tuple))
 
 
 def corner(seed, *where):
-    return tuple(chance(seed, *where).integers(0, 2**40, 2).tolist())
+    return tuple(rng_for(seed, *where).integers(0, 2**40, 2).tolist())
 
 
 @LAW
@@ -94,13 +94,13 @@ def ended():
 @pytest.mark.parametrize(("first", "last"), [(0, 10), (7, 9), (3, 3), (5, 2)])
 @pytest.mark.parametrize("depth", [1, 2, 20])
 def test_items_come_in_order_whatever_was_made_before(first, last, depth):
-    assert list(ahead(lambda step: step * step, first, last, depth)) == [step * step for step in range(first, last)]
+    assert list(prefetch(lambda step: step * step, first, last, depth)) == [step * step for step in range(first, last)]
     assert ended()
 
 
 def test_items_are_made_before_they_are_asked_for_but_not_without_end():
     made = []
-    feed = ahead(lambda step: made.append(step) or step, 0, 100, depth=3)
+    feed = prefetch(lambda step: made.append(step) or step, 0, 100, depth=3)
     assert made == []  # nothing is made before the first is wanted
     assert next(feed) == 0
     for _ in range(200):
@@ -116,7 +116,7 @@ def test_items_are_made_before_they_are_asked_for_but_not_without_end():
 
 def test_leaving_the_loop_early_ends_the_thread():
     made = []
-    for step in ahead(lambda step: made.append(step) or step, 0, 10**6):
+    for step in prefetch(lambda step: made.append(step) or step, 0, 10**6):
         if step == 3:
             break
     assert ended()
@@ -135,7 +135,7 @@ def test_an_error_is_raised_where_its_item_is_asked_for_and_nothing_is_made_afte
 
     got = []
     with pytest.raises(OSError, match="file 3 is gone"):
-        got.extend(ahead(make, 0, 100))
+        got.extend(prefetch(make, 0, 100))
     assert got == [0, 1, 2]
     assert made == [0, 1, 2, 3]
     assert ended()
@@ -147,7 +147,7 @@ def test_an_error_behind_the_last_item_asked_for_is_nobodys():
             raise OSError
         return step
 
-    feed = ahead(make, 0, 100)
+    feed = prefetch(make, 0, 100)
     assert [next(feed), next(feed)] == [0, 1]
     feed.close()
     assert ended()
@@ -155,6 +155,6 @@ def test_an_error_behind_the_last_item_asked_for_is_nobodys():
 
 def test_the_thread_works_while_the_consumer_does():
     here, there = threading.get_ident(), set()
-    list(ahead(lambda step: there.add(threading.get_ident()), 0, 3))
+    list(prefetch(lambda step: there.add(threading.get_ident()), 0, 3))
     assert len(there) == 1
     assert here not in there

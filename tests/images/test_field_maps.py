@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bagscope.images.field_maps import dense_field, read_dense, speaking_maps, to_image
+from bagscope.images.field_maps import dense_field, read_dense, relevance_maps, to_image
 from bagscope.nets.bagnet import BagNet
 from bagscope.nets.dense import dense_maps
 from bagscope.nets.jacobian import jacobian_maps, kraus_seed
@@ -38,20 +38,20 @@ def whole(net, field):
 
 @pytest.mark.parametrize("tile", [256, 320])
 def test_jacobian_maps_in_tiles_are_those_of_the_whole(net, field, whole, tile):
-    tiled = speaking_maps(net, field, ODDS, tile=tile)
+    tiled = relevance_maps(net, field, ODDS, tile=tile)
     assert (tiled - whole).abs().max() <= 1e-5 * whole.max()
     assert (tiled > 0).float().mean() > 0.2
 
 
 def test_single_classes_are_had_alone(net, field, whole):
-    found = speaking_maps(net, field, ODDS, classes=[1])
+    found = relevance_maps(net, field, ODDS, classes=[1])
     assert found.shape == (1, 700, 575)
     torch.testing.assert_close(found[0], whole[1])
 
 
 def test_a_small_field_is_one_tile(net, field):
     small = field[:, :70, :90]
-    assert speaking_maps(net, small, ODDS).shape == (2, 70, 90)
+    assert relevance_maps(net, small, ODDS).shape == (2, 70, 90)
 
 
 @pytest.mark.parametrize("tile", [192, 256, 1024])

@@ -37,7 +37,7 @@ def test_images_of_different_sizes_are_judged_together_as_they_are_alone():
     images = [pictures(1, h, w)[0] for h, w in ((63, 63), (130, 170), (200, 95))]
     with torch.no_grad():
         maps = [net.maps(image[None])[0].flatten(1).T for image in images]
-        together = net.judge(torch.cat(maps), torch.tensor([len(m) for m in maps]))
+        together = net.pool_and_classify(torch.cat(maps), torch.tensor([len(m) for m in maps]))
         for i, image in enumerate(images):
             assert_close([part[i : i + 1] for part in together], list(net(image[None])), rtol=1e-12, atol=1e-12)
 
@@ -74,7 +74,7 @@ def test_bags_of_half_precision_maps_are_judged_in_full_precision():
     assert log_odds.dtype == head.dtype == torch.float32
     with torch.no_grad():
         elements = maps.permute(0, 2, 3, 1).reshape(-1, 3).float()
-        wanted = net.judge(elements, torch.full((4,), len(elements) // 4))
+        wanted = net.pool_and_classify(elements, torch.full((4,), len(elements) // 4))
     assert_close((log_odds, head), wanted)
 
 

@@ -6,10 +6,10 @@ from bagscope.nets.dense3d import DenseShapeNet
 from bagscope.ops.sparse import make_sites
 
 
-def described(net, place, features, side):
+def embed(net, place, features, side):
     sites, order = make_sites(place, (side,) * 3, 2)
     with torch.no_grad():
-        return net.described(features[order], sites)
+        return net.embed(features[order], sites)
 
 
 def untrained():
@@ -33,12 +33,12 @@ def solids(side):
 
 def test_empty_room_round_a_shape_does_not_change_its_description():
     net, (place, features) = untrained(), solids(16)
-    torch.testing.assert_close(described(net, place, features, 32), described(net, place, features, 16))
+    torch.testing.assert_close(embed(net, place, features, 32), embed(net, place, features, 16))
 
 
 def test_the_last_plane_of_an_odd_grid_is_seen():
     net, (place, features) = untrained(), solids(13)
     for side in (0, 1, 2):
         last = (place[:, 1 + side] == 12)[:, None]
-        changed = described(net, place, torch.where(last, features + 1, features), 13)
-        assert not torch.allclose(changed[1], described(net, place, features, 13)[1])
+        changed = embed(net, place, torch.where(last, features + 1, features), 13)
+        assert not torch.allclose(changed[1], embed(net, place, features, 13)[1])

@@ -8,7 +8,7 @@ from captum.attr import GuidedBackprop
 from torch import nn
 from torch.testing import assert_close
 
-from bagscope.nets.jacobian import RectifiedReLU, UnrectifiedError, jacobian_maps, kraus_seed, looking_back
+from bagscope.nets.jacobian import RectifiedReLU, UnrectifiedError, jacobian_maps, kraus_seed, rectified_gradients
 from bagscope.nets.kraus import KrausNet
 
 
@@ -99,10 +99,10 @@ def test_looking_back_leaves_the_network_as_it_was(net):
 
 def test_forward_is_the_same_while_looking_back(net):
     x = torch.randn(1, 2, 96, 96, dtype=torch.float64)
-    with looking_back(net):
+    with rectified_gradients(net):
         assert torch.equal(net(x), net.forward(x))
     plain = net(x)
-    with looking_back(net):
+    with rectified_gradients(net):
         assert torch.equal(net(x), plain)
 
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.nn.functional import log_softmax
 
-from bagscope.nets.shape_judge import MeasuresHead, probabilities, together
+from bagscope.nets.shape_judge import MeasuresHead, blend, probabilities
 
 
 def test_a_model_s_log_odds_are_half_the_network_s_and_a_quarter_of_the_measures():
     network = torch.tensor([[1.2], [-3.0]]), log_softmax(torch.tensor([[0.0, 1.2], [0.0, -3.0]]), 1)
     measures = torch.tensor([[-0.4], [2.0]]), log_softmax(torch.tensor([[0.0, -0.4], [0.0, 2.0]]), 1)
-    log_odds, head = together(network, measures)
+    log_odds, head = blend(network, measures)
     expected = torch.tensor([[0.5 * 1.2 - 0.25 * 0.4], [-0.5 * 3 + 0.25 * 2]])
     torch.testing.assert_close(log_odds, expected)
     # With two classes, log-probabilities say the same as log-odds.

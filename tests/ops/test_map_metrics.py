@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bagscope.ops.map_metrics import boundary_band, boundary_distance, overlap, pepper
+from bagscope.ops.map_metrics import boundary_band, boundary_distance, overlap, specks_per_10k_px
 
 
 def square(shift=0):
@@ -42,7 +42,7 @@ def test_boundaries_lie_as_far_apart_as_the_masks_are_shifted():
 
 def test_specks_are_counted_in_the_mask_and_in_its_holes():
     mask = square()
-    assert pepper(mask) == 0
+    assert specks_per_10k_px(mask) == 0
     mask[2, 2] = mask[5, 5] = True
     mask[20, 20] = False
-    assert pepper(mask) == pytest.approx(3 * 10_000 / 1600)
+    assert specks_per_10k_px(mask) == pytest.approx(3 * 10_000 / 1600)

@@ -20,7 +20,7 @@ from bagscope.files.writer import write_ome_tiff
 from bagscope.nets.kraus import KrausNet
 from bagscope.report.architecture import architecture_chart, map_sizes
 from bagscope.report.gallery import BUDGET_LARGE, BUDGET_SMALL, edge_for, odd_fields
-from bagscope.report.page import Beside
+from bagscope.report.page import ExtraTable
 
 EVIL = '<img src=x onerror="window.EVIL=1">'
 WORSE = '"></script><script>window.EVIL=1</script>'
@@ -145,7 +145,7 @@ def test_names_are_shown_as_they_are_and_become_neither_markup_nor_script(model,
 
     toys.rewrite(table, change)
     scores = model.score(table, tmp_path / "scores", threads=1)
-    beside = Beside(EVIL, [WORSE], [EVIL], [[WORSE]])
+    beside = ExtraTable(EVIL, [WORSE], [EVIL], [[WORSE]])
     page = bs.report(scores, tmp_path / "report.html", beside=beside)
     text = page.read_text("utf-8")
     parsed = Parsed(text)

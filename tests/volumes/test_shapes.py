@@ -7,11 +7,11 @@ from solids_drawn import ellipsoid
 
 from bagscope.ops.rotate import uniform_rotations
 from bagscope.ops.solids import surroundings
-from bagscope.volumes.samples import Bags, ShapeFeed, Turns
-from bagscope.volumes.shapes import FEATURES, Lattice, Pose, lattice_of, make_shape, on_lattice
+from bagscope.volumes.samples import Bags, Rotations, ShapeFeed
+from bagscope.volumes.shapes import FEATURES, Pose, VoxelGrid, make_shape, on_voxel_grid, voxel_grid_of
 
 STILL = Pose(np.eye(3), np.zeros(3))
-TURNS = Turns("full", 0.25, True, 0.0, 0.05, 20)
+TURNS = Rotations("full", 0.25, True, 0.0, 0.05, 20)
 
 
 def ball(radius=6, spacing=(1.0, 1.0, 1.0), unit=False):
@@ -41,9 +41,9 @@ def test_the_neighbourhood_of_a_flat_surface_is_half_full_and_a_corner_s_less():
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 1.0, 1.0), (0.5, 0.5, 0.5)])
 def test_a_solid_fills_the_same_cells_whatever_its_voxels_are(spacing):
-    lattice = Lattice(1.5, 2.0, 4.0)
-    fine, _ = on_lattice([ball(6, (0.5, 0.5, 0.5))], [STILL], lattice)
-    other, features = on_lattice([ball(6, spacing)], [STILL], lattice)
+    lattice = VoxelGrid(1.5, 2.0, 4.0)
+    fine, _ = on_voxel_grid([ball(6, (0.5, 0.5, 0.5))], [STILL], lattice)
+    other, features = on_voxel_grid([ball(6, spacing)], [STILL], lattice)
     a, b = (set(map(tuple, (one.place[:, 1:] - one.shape[0] // 2).tolist())) for one in (fine, other))
     for one, two in ((a, b), (b, a)):  # the same cells within one cell
         near = {(z + i, y + j, x + k) for z, y, x in two for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)}
@@ -54,9 +54,9 @@ def test_a_solid_fills_the_same_cells_whatever_its_voxels_are(spacing):
 
 def test_a_turned_solid_has_no_holes():
     shape = ball(6)
-    lattice = lattice_of([shape], 12)
+    lattice = voxel_grid_of([shape], 12)
     for matrix in uniform_rotations(np.random.default_rng(0), 5):
-        sites, _ = on_lattice([shape], [Pose(matrix, np.zeros(3))], lattice)
+        sites, _ = on_voxel_grid([shape], [Pose(matrix, np.zeros(3))], lattice)
         inside = np.linalg.norm((sites.place[:, 1:].numpy() + 0.5 - sites.shape[0] / 2) * lattice.cell, axis=1) < 4
         assert inside.sum() == sum(
             np.linalg.norm((np.array([z, y, x]) + 0.5) * lattice.cell) < 4
@@ -66,16 +66,16 @@ def test_a_turned_solid_has_no_holes():
 
 @pytest.mark.parametrize("z", [2.5, 4.0])
 def test_a_solid_of_coarse_planes_has_no_holes_between_them(z):
-    sites, _ = on_lattice([ball(10, (z, 0.3, 0.3))], [STILL], Lattice(0.3, 2.0, 4.0))
+    sites, _ = on_voxel_grid([ball(10, (z, 0.3, 0.3))], [STILL], VoxelGrid(0.3, 2.0, 4.0))
     filled = np.unique(sites.place[:, 1].numpy())
     assert len(filled) == filled.max() - filled.min() + 1
 
 
 def test_a_shape_is_told_the_same_whatever_lies_beside_it():
-    shape, lattice = ball(5), Lattice(1.0, 2.0, 4.0)
-    alone, told = on_lattice([shape], [STILL], lattice)
+    shape, lattice = ball(5), VoxelGrid(1.0, 2.0, 4.0)
+    alone, told = on_voxel_grid([shape], [STILL], lattice)
     for radius in (3, 7, 8, 9, 12, 14, 16):
-        both, features = on_lattice([shape, ball(radius)], [STILL, STILL], lattice)
+        both, features = on_voxel_grid([shape, ball(radius)], [STILL, STILL], lattice)
         own = both.place[:, 0] == 0
         torch.testing.assert_close(features[own], told)
         # The network gathers blocks of 2, 4 and 8 cells: the middle is at one place of them.
@@ -86,9 +86,9 @@ def test_a_shape_is_told_the_same_whatever_lies_beside_it():
 
 def test_cells_are_as_many_as_asked_for_but_no_finer_than_voxels():
     shape = ball(6)
-    assert lattice_of([shape], 6).cell == pytest.approx(shape.reach / 3)
-    assert lattice_of([shape], 64).cell == 1
-    assert lattice_of([ball(6, (3.0, 0.5, 0.5))], 64).cell == 0.5
+    assert voxel_grid_of([shape], 6).cell == pytest.approx(shape.reach / 3)
+    assert voxel_grid_of([shape], 64).cell == 1
+    assert voxel_grid_of([ball(6, (3.0, 0.5, 0.5))], 64).cell == 0.5
 
 
 def test_unit_volume_takes_the_size_away():
@@ -101,7 +101,7 @@ def test_unit_volume_takes_the_size_away():
 def test_the_batch_of_a_step_depends_on_the_step_alone_and_is_balanced():
     shapes = [[ball(r)] for r in (4, 5, 6, 7, 4.5, 5.5)]
     targets = np.eye(2)[[0, 0, 0, 0, 1, 1]]
-    feed = ShapeFeed(Bags(shapes, targets, np.arange(6)), Lattice(1.5, 2, 4), TURNS, 4, 16, seed=3)
+    feed = ShapeFeed(Bags(shapes, targets, np.arange(6)), VoxelGrid(1.5, 2, 4), TURNS, 4, 16, seed=3)
     cpu = torch.device("cpu")
     one, again, other = feed.step(5, cpu), feed.step(5, cpu), feed.step(6, cpu)
     assert torch.equal(one.x[0], again.x[0])
@@ -112,21 +112,21 @@ def test_the_batch_of_a_step_depends_on_the_step_alone_and_is_balanced():
 
 def test_a_bag_gives_no_more_shapes_than_are_looked_at():
     bags = Bags([[ball(4)] * 7, [ball(5)] * 2], np.eye(2), np.arange(2))
-    batch = ShapeFeed(bags, Lattice(1.5, 2, 4), TURNS, 2, 3, seed=0).step(0, torch.device("cpu"))
+    batch = ShapeFeed(bags, VoxelGrid(1.5, 2, 4), TURNS, 2, 3, seed=0).step(0, torch.device("cpu"))
     assert sorted(batch.lengths.tolist()) == [2, 3]
     assert batch.x[1].volumes == 5
 
 
 @pytest.mark.parametrize(("reach", "mirrored"), [("full", 10), ("small", 10), ("none", 1)])
 def test_the_poses_that_are_averaged_are_the_same_each_time(reach, mirrored):
-    turns = Turns(reach, 0.25, True, 0.1, 0.1, 20)
-    poses = turns.judged()
-    assert [a.matrix.tolist() for a in poses] == [b.matrix.tolist() for b in turns.judged()]
+    turns = Rotations(reach, 0.25, True, 0.1, 0.1, 20)
+    poses = turns.evaluation()
+    assert [a.matrix.tolist() for a in poses] == [b.matrix.tolist() for b in turns.evaluation()]
     assert sum(np.linalg.det(pose.matrix) < 0 for pose in poses) == mirrored
     for pose in poses:
         np.testing.assert_allclose(pose.matrix @ pose.matrix.T, np.eye(3), atol=1e-9)
     # Shifted by a block of the network's, and where the frame counts by three cells.
-    trained = [turns.drawn(np.random.default_rng(seed)) for seed in range(50)]
+    trained = [turns.sample(np.random.default_rng(seed)) for seed in range(50)]
     for shifts in (np.stack([pose.shift for pose in own]) for own in (poses, trained)):
         most = 4.0 if reach == "full" else 1.5
         assert 0.3 * most * (len(shifts) > 2) <= np.abs(shifts).max() <= most

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bagscope.blocks.map_parts import MapPart, Rightness
+from bagscope.blocks.map_parts import MapAccuracy, MapPart
 from bagscope.blocks.rows import pixel_labels
 from bagscope.blocks.tiles import decided
 from bagscope.errors import ImageReadError
 from bagscope.files.reader import Header
 from bagscope.files.tile_store import TileStore
 from bagscope.ops.intervals import bootstrap
-from bagscope.ops.map_metrics import boundary_distance, overlap, pepper
+from bagscope.ops.map_metrics import boundary_distance, overlap, specks_per_10k_px
 
 # Pixels on either side of the true boundary; the wide band has the width of a block.
 NARROW = 4
@@ -40,10 +40,10 @@ def truth_of(path: Path, header: Header, classes: Sequence[str]) -> np.ndarray:
     return truth
 
 
-def rightness(
+def map_accuracy(
     store: TileStore, truth: np.ndarray, names: Sequence[str], classes: Sequence[str], limits: tuple[float, ...] | None,
     width: float,
-) -> tuple[Rightness, ...]:  # fmt: skip
+) -> tuple[MapAccuracy, ...]:  # fmt: skip
     """Compare a map with the truth, class by class. The whole image is in memory meanwhile.
 
     Parameters
@@ -58,12 +58,12 @@ def rightness(
         # Where the unknown begins, neither has a boundary that could be compared.
         distance = boundary_distance(true, ours) if known.all() else float("nan")
         rows.append(
-            Rightness(
+            MapAccuracy(
                 name,
                 overlap(true, ours, width, known).counts(),
                 overlap(true, ours, NARROW, known).counts(),
                 None if math.isnan(distance) else distance,
-                pepper(ours),
+                specks_per_10k_px(ours),
             )
         )
     return tuple(rows)

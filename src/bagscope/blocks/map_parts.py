@@ -25,7 +25,7 @@ class BlockSums:
 
 
 @dataclass(frozen=True)
-class Rightness:
+class MapAccuracy:
     """How right the map of a class is: (both, either, truth, found) pixels in the wide and the narrow band, and more.
 
     distance, pepper : None where they say nothing.
@@ -59,7 +59,7 @@ class MapPart:
     map_file: str
     regions_file: str
     blocks: tuple[BlockSums, ...] = ()
-    right: tuple[Rightness, ...] = ()
+    right: tuple[MapAccuracy, ...] = ()
     kept: str = ""
 
 
@@ -89,7 +89,7 @@ def _part(found: dict[str, Any]) -> MapPart:
         for one in found["blocks"]
     )
     right = tuple(
-        Rightness(one["name"], tuple(one["wide"]), tuple(one["narrow"]), one["distance"], one["pepper"])
+        MapAccuracy(one["name"], tuple(one["wide"]), tuple(one["narrow"]), one["distance"], one["pepper"])
         for one in found["right"]
     )
     return MapPart(**(plain | {"blocks": blocks, "right": right}))

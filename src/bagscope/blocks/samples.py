@@ -11,8 +11,8 @@ import torch
 from bagscope.errors import ImageReadError
 from bagscope.feed.batch import Batch
 from bagscope.feed.cache import PixelStore
-from bagscope.feed.orders import chance
-from bagscope.ops.stains import stained_otherwise
+from bagscope.feed.orders import rng_for
+from bagscope.ops.stains import jitter_stains
 from bagscope.tables.boxes import Blocks
 
 MOST_TRIES = 100
@@ -102,11 +102,11 @@ class BlockCrops:
 
         `target` is the number of each block's coarse class, (B,).
         """
-        rng = chance(self.seed, 1, step)
+        rng = rng_for(self.seed, 1, step)
         chosen, edge, first = self._classes(rng), self._edge(), 0
         crops = []
         for item in range(self.size):
-            crops.append(self._crop(chance(self.seed, 2, step, item), int(chosen[item]), edge, first))
+            crops.append(self._crop(rng_for(self.seed, 2, step, item), int(chosen[item]), edge, first))
             first += len(crops[-1][3])
         images, indices, labels, classes, lines = zip(*crops, strict=True)
         x = torch.from_numpy(np.stack(images)).to(device, memory_format=torch.channels_last)
@@ -174,7 +174,7 @@ class BlockCrops:
             mean, sd = self._own[row]
         channels = len(raw)
         if channels == 3 and self.scaling.each and (view.stain or view.stain_offset):
-            changed = stained_otherwise(
+            changed = jitter_stains(
                 raw / self.scaling.full, np.exp(view.stain * gains[:3]), view.stain_offset * offsets[:3]
             )
             return as_input(changed * self.scaling.full, mean, sd)

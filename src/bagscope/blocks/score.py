@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from bagscope.blocks.check import check_scoring
-from bagscope.blocks.map_evaluation import EVALUATION, evaluation_table, rightness, truth_of
+from bagscope.blocks.map_evaluation import EVALUATION, evaluation_table, map_accuracy, truth_of
 from bagscope.blocks.map_image import Picture, Places, Rules, limits_of, make_map, outlined, tile_edge
-from bagscope.blocks.map_parts import MapPart, Rightness, load_part, save_part
+from bagscope.blocks.map_parts import MapAccuracy, MapPart, load_part, save_part
 from bagscope.blocks.map_tables import CONSISTENCY, consistency_table, levels_of_maps, region_frames
 from bagscope.blocks.panels import panelled
 from bagscope.blocks.rows import COARSE, KnownBlocks, blocks_of_row, listed, says_per_cent, side_file, zoom_of
@@ -203,14 +203,14 @@ class _Screen:
         if there is not None:
             return there
         picture = self._picture(i, at, header, blocks)
-        right: list[Rightness] = []
+        right: list[MapAccuracy] = []
 
         def look(tiles: TileStore) -> None:
             if truth is not None:
                 card, maps = self._model.card, self._job.maps
                 own = truth_of(truth, header, card.classes)
                 names = outlined(card, maps)
-                right.extend(rightness(tiles, own, names, card.classes, limits_of(card, maps), card.block_px))
+                right.extend(map_accuracy(tiles, own, names, card.classes, limits_of(card, maps), card.block_px))
 
         rules = Rules(self._job.maps, self._confidence, self._job.seed)
         model = self._model

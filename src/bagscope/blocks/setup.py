@@ -19,7 +19,7 @@ from bagscope.settings.jobs import BlocksJob
 from bagscope.tables.boxes import Blocks, counted, covered
 from bagscope.tables.proportions import Proportions
 
-__all__ = ["build_network", "make_task", "refuse_impossible", "settled", "sure_pixels", "with_pixels"]
+__all__ = ["apply_recipe", "build_network", "make_task", "pseudo_label_pixels", "refuse_impossible", "with_pixels"]
 
 _MEASURED = 40
 
@@ -46,7 +46,7 @@ PUBLISHED: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def settled(job: BlocksJob) -> BlocksJob:
+def apply_recipe(job: BlocksJob) -> BlocksJob:
     """Return the job with what its recipe means; settings that were made by hand stay."""
     if job.blocks.recipe == "own":
         return job
@@ -109,7 +109,7 @@ def _scaling(job: BlocksJob, store: PixelStore) -> ScalingCard:
     return ScalingCard(mean=tuple(mean.tolist()), sd=tuple(np.maximum(sd, 1e-6).tolist()), each=each, full=full)
 
 
-def sure_pixels(
+def pseudo_label_pixels(
     maps: Sequence[np.ndarray], blocks: Sequence[Blocks], shares: Sequence[float], share: float, beyond: float
 ) -> list[np.ndarray]:
     """Label the pixels whose rank leaves no doubt, with the number of their class from 1 on; the rest is 0.
@@ -140,7 +140,7 @@ def sure_pixels(
     return labels
 
 
-class _Again(BlocksTask):
+class PixelLabelTask(BlocksTask):
     """The same task on pixel labels, from weights that have learned before."""
 
     start: nn.Module
@@ -154,7 +154,7 @@ class _Again(BlocksTask):
 
 def with_pixels(task: BlocksTask, labels: list[np.ndarray], start: nn.Module) -> BlocksTask:
     """Return the task of learning these pixel labels alone, starting at a network's weights."""
-    again = _Again.__new__(_Again)
+    again = PixelLabelTask.__new__(PixelLabelTask)
     again.__dict__.update(task.__dict__)
     again.job = task.job.model_copy(
         update={

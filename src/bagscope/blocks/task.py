@@ -15,7 +15,7 @@ from bagscope.engine.card import BlocksCard
 from bagscope.engine.checked import checked_options
 from bagscope.engine.task import Part
 from bagscope.feed.batch import Batch
-from bagscope.feed.orders import ahead
+from bagscope.feed.orders import prefetch
 from bagscope.nets.unet import UNet
 from bagscope.ops import counts
 from bagscope.settings.block_sections import BlockNetworkSection
@@ -66,7 +66,7 @@ class BlocksTask:
         steps = self.job.training.steps
         if self.crops.rows.store.held and self.device.type == "cpu":
             return (self.crops.step(step, self.device) for step in range(first_step, steps))
-        return ahead(lambda step: self.crops.step(step, self.device), first_step, steps)
+        return prefetch(lambda step: self.crops.step(step, self.device), first_step, steps)
 
     def network(self) -> UNet:
         """Return the untrained network; its start depends on the seed alone."""
@@ -124,6 +124,6 @@ class BlocksTask:
         """Return the card; training finds out nothing that is not in the weights."""
         return self.card
 
-    def rate_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
+    def parameter_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
         """All weights learn alike."""
         return [(list(net.parameters()), 1.0)]

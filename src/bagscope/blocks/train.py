@@ -50,7 +50,7 @@ def train_blocks(
     screen: Screen | Path | str, out: Path, job: BlocksJob, *, resume: bool, overwrite: bool, events: Events
 ) -> BlocksModel:
     """Learn from the blocks of a screen, and write a model folder; see `bagscope.train`."""
-    job, device = setup.settled(job), device_of(job.compute)
+    job, device = setup.apply_recipe(job), device_of(job.compute)
     with (
         threads(job.compute.threads),
         memory_kept(),
@@ -184,7 +184,9 @@ def _second(
 ) -> tuple[Any, list[dict[str, float]]]:
     """Train once more on the pixels that the network is surest of, as many as the table expects."""
     maps = [_map(network, task.card, task.crops.rows, i, device) for i in range(len(task.crops.rows.store))]
-    sure = setup.sure_pixels(maps, task.crops.rows.blocks, task.card.shares, job.second.share, job.second.beyond)
+    sure = setup.pseudo_label_pixels(
+        maps, task.crops.rows.blocks, task.card.shares, job.second.share, job.second.beyond
+    )
     # What somebody labelled is surer than what the network says.
     told = zip(sure, task.crops.rows.pixels, strict=True)
     labels = [one if given is None else np.where(given > 0, given, one) for one, given in told]

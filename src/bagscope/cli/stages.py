@@ -36,10 +36,10 @@ def check_table(
         return check_scoring(table, job) if card is not None else check_blocks(table, job).report
     if task == "volumes":
         from bagscope.volumes.check import check_volumes
-        from bagscope.volumes.rows import as_trained, with_shapes
+        from bagscope.volumes.rows import reading_of_model, with_shapes
 
         if isinstance(card, ShapesCard):
-            section = as_trained(card, job)
+            section = reading_of_model(card, job)
             report = check_volumes(table, table=job.table, volumes=section, purpose="score")
         else:
             section, of = job.volumes, {"split_by": job.split.by, "bags": job.bags.by}
@@ -197,7 +197,7 @@ def _centre(text: str) -> tuple[float, float]:
     return y, x
 
 
-def described(model: Path) -> tuple[list[str], dict[str, Any]]:
+def describe_model(model: Path) -> tuple[list[str], dict[str, Any]]:
     """Describe a model: lines for people, and its card for programs."""
     card = load_card(model)
     lines = [f"{model}: task {card.task}, format {card.format_version}", *card.told()]

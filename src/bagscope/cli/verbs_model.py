@@ -190,9 +190,9 @@ def info(
 
     Example: bagscope info model
     """
-    from bagscope.cli.stages import described
+    from bagscope.cli.stages import describe_model
 
-    lines, values = described(model)
+    lines, values = describe_model(model)
     if not quiet:
         for line in lines:
             result(line)

@@ -199,7 +199,7 @@ class ModelCard(Card):
         return self
 
 
-class LatticeCard(CardPart):
+class VoxelGridCard(CardPart):
     """The grid that shapes are laid on, see tasks.volumes.shapes: edge of a cell, mean depth and mean thickness."""
 
     cell: Annotated[float, Field(gt=0)]
@@ -220,7 +220,7 @@ class ShapesCard(Card):
     volumes: VolumesSection
     turns: TurnsSection
     bags: BagsSection
-    lattice: LatticeCard
+    lattice: VoxelGridCard
     measures: tuple[str, ...]
     use: Literal["both", "network", "measures"]
     spacings: tuple[tuple[float, float, float], ...] = ()

@@ -44,10 +44,10 @@ class Progress:
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best_loss: float = math.inf
-    best_error: float = 0.0
+    best_loss_se: float = 0.0
     kept_step: int = -1
     kept_weights: dict[str, Tensor] | None = None
-    looks_without_gain: int = 0
+    checks_without_improvement: int = 0
     stopped_early: bool = False
 
 
@@ -140,7 +140,7 @@ class _Loop(lightning.LightningModule):
         self._watch = list(task.feed("validation"))
 
     def _make_optimiser(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        groups = self.task_.rate_groups(self.network)
+        groups = self.task_.parameter_groups(self.network)
         rates = [self.training_.rate * factor for _, factor in groups]
         every = [{"params": p} for p, _ in groups]
         if self.training_.optimiser == "rmsprop":
@@ -184,7 +184,7 @@ class _Loop(lightning.LightningModule):
         done.step += 1
         row = {"step": float(done.step), "rate": self._optimiser.param_groups[0]["lr"], **self._terms}
         if self._watch and (done.step % self.training_.check_every == 0 or done.step == self.training_.steps):
-            row["validation_loss"] = self._look()
+            row["validation_loss"] = self._validate()
         done.history.append(row)
         if done.step == self._first + _WARM:
             self._warm_at = time.monotonic()
@@ -199,7 +199,7 @@ class _Loop(lightning.LightningModule):
             self.trainer.should_stop = True
 
     @torch.no_grad()
-    def _look(self) -> float:
+    def _validate(self) -> float:
         """Measure the loss on the rows that watch, and keep the weights unless earlier ones were surely better.
 
         A few wells cannot tell nearly equal losses apart, and the weights after a falling rate are the calmer ones:
@@ -214,13 +214,13 @@ class _Loop(lightning.LightningModule):
         done = self.done
         if loss < done.best_loss:  # never true of NaN
             done.best_loss = loss
-            done.best_error = float(losses.std(ddof=1) / math.sqrt(len(losses))) if len(losses) > 1 else 0.0
-        if loss <= done.best_loss + done.best_error:
-            done.kept_step, done.looks_without_gain = done.step, 0
+            done.best_loss_se = float(losses.std(ddof=1) / math.sqrt(len(losses))) if len(losses) > 1 else 0.0
+        if loss <= done.best_loss + done.best_loss_se:
+            done.kept_step, done.checks_without_improvement = done.step, 0
             done.kept_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         else:
-            done.looks_without_gain += 1
-            done.stopped_early = done.looks_without_gain >= self.training_.patience
+            done.checks_without_improvement += 1
+            done.stopped_early = done.checks_without_improvement >= self.training_.patience
         return loss
 
     def save(self) -> None:

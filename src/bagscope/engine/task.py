@@ -33,7 +33,7 @@ class Task(Protocol):
         """Named terms; the engine adds them."""
         ...
 
-    def rate_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
+    def parameter_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters and the factor of their learning rate."""
         ...
 

@@ -11,7 +11,7 @@ import torch
 
 from bagscope.errors import ImageReadError
 from bagscope.feed.cache import PixelStore
-from bagscope.feed.orders import chance
+from bagscope.feed.orders import rng_for
 from bagscope.ops import diameter, intensity, likeness
 from bagscope.ops.regions import two_levels
 
@@ -56,7 +56,7 @@ def measure(store: PixelStore, seed: int) -> Measured:
     middles: list[np.ndarray] = []
     looks: list[np.ndarray] = []
     unreadable: dict[int, ImageReadError] = {}
-    order = chance(seed, 101).permutation(len(store))[:MOST_IMAGES].tolist()
+    order = rng_for(seed, 101).permutation(len(store))[:MOST_IMAGES].tolist()
     chosen = set(order[:IMAGES_FOR_SIZE])
     for i in sorted(order):
         try:
@@ -64,7 +64,7 @@ def measure(store: PixelStore, seed: int) -> Measured:
         except ImageReadError as error:
             unreadable[i] = error
             continue
-        samples.append(_sample(pixels, chance(seed, 102, i)))
+        samples.append(_sample(pixels, rng_for(seed, 102, i)))
         middle = likeness.middle(pixels)
         middles.append(middle if store.held else middle.copy())  # a view would keep the whole image
         if i in chosen:
@@ -78,7 +78,7 @@ def measure(store: PixelStore, seed: int) -> Measured:
         blobs = tuple(pool.map(diameter.blob_diameter, [[p[c] for p in looks] for c in range(len(values))]))
     limits = [0.5 * float(np.mean(two_levels(v))) for v in _normalised(values[:, :, None], learned)[:, :, 0]]
     appearances = tuple(likeness.appearance(pixels, learned) for pixels in middles)
-    blank = _blank_tiles(looks, learned, limits, chance(seed, 103))
+    blank = _blank_tiles(looks, learned, limits, rng_for(seed, 103))
     return Measured(learned, blank, tuple(limits), blobs, appearances, unreadable)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 T = TypeVar("T")
 
 
-def chance(seed: int, *where: int) -> np.random.Generator:
+def rng_for(seed: int, *where: int) -> np.random.Generator:
     """Return a generator of its own for one place of a run, the same for any worker count and after any resume.
 
     Places differ also where one goes on with zeros: (7,) and (7, 0) are two.
@@ -28,7 +28,7 @@ def balanced(rng: np.random.Generator, choices: int, count: int) -> np.ndarray:
     return rng.permutation(drawn)
 
 
-def ahead(make: Callable[[int], T], first: int, last: int, depth: int = 2) -> Iterator[T]:
+def prefetch(make: Callable[[int], T], first: int, last: int, depth: int = 2) -> Iterator[T]:
     """Yield make(first), ..., make(last - 1), made in a thread: `depth` items wait while the next is made.
 
     An error in `make` is raised where its item is asked for, and nothing is made after it. Leaving the loop early

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 import numpy as np
 
 from bagscope.errors import ImageReadError
-from bagscope.files.pixel_size import LARGEST_UM, SMALLEST_UM, one_size, unit_um
+from bagscope.files.pixel_size import LARGEST_UM, SMALLEST_UM, square_pixel_size, unit_um
 
 # Metadata of whole plates reach some tens of MB; what is larger is not worth its time.
 _LARGEST_XML = 64 << 20
@@ -251,7 +251,7 @@ def _channel_names(
 
 def _pixel_um(pixels: ElementTree.Element) -> tuple[float | None, list[str]]:
     warnings: list[str] = []
-    size, remark = one_size(*(_size_um(pixels, axis, warnings) for axis in "XY"))
+    size, remark = square_pixel_size(*(_size_um(pixels, axis, warnings) for axis in "XY"))
     return size, warnings + remark
 
 

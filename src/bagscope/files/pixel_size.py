@@ -49,7 +49,7 @@ def is_printing_resolution(um: float) -> bool:
     return any(abs(dpi - common) <= _NEAR * common for common in _DPI)
 
 
-def one_size(x_um: float | None, y_um: float | None) -> tuple[float | None, list[str]]:
+def square_pixel_size(x_um: float | None, y_um: float | None) -> tuple[float | None, list[str]]:
     """Return one size for both directions, and a remark when they differ by more than 2 %."""
     if x_um is None or y_um is None:
         return x_um or y_um, []
@@ -66,5 +66,5 @@ def from_metamorph(description: str) -> float | None:
         sizes = [float(found[axis]) * unit for axis in "xy"] if unit else []
     except (KeyError, ValueError):
         return None
-    um = one_size(*sizes)[0] if sizes else None
+    um = square_pixel_size(*sizes)[0] if sizes else None
     return um if um and SMALLEST_UM <= um <= LARGEST_UM and sizes[0] != unit else None

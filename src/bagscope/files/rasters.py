@@ -15,7 +15,7 @@ from bagscope.errors import ImageReadError, shown
 from bagscope.files.colour import Colour, channels_of
 from bagscope.files.header import Header, Selection, Window
 from bagscope.files.memory import allowed_bytes, refuse_larger
-from bagscope.files.pixel_size import MICROMETRES, from_resolution, one_size
+from bagscope.files.pixel_size import MICROMETRES, from_resolution, square_pixel_size
 from bagscope.files.tiff_axes import choose, unlabelled
 
 _END_OF_JPEG = b"\xff\xd9"
@@ -75,7 +75,7 @@ class Raster(ABC):
 
     def _header(self, layout: Layout) -> Header:
         sizes = [from_resolution(per_inch, MICROMETRES["inch"]) for per_inch in layout.per_inch]
-        um, remarks = one_size(*sizes)
+        um, remarks = square_pixel_size(*sizes)
         channels = layout.colour.channels(self._selection)
         return Header(
             path=self._path,

@@ -15,7 +15,7 @@ from bagscope.files.guard import no_complaints
 from bagscope.files.header import Header, Selection, Window
 from bagscope.files.memory import allowed_bytes, refuse_larger
 from bagscope.files.ome_xml import OmeError, is_ome_xml, ome_plan
-from bagscope.files.pixel_size import from_metamorph, from_resolution, one_size, unit_um
+from bagscope.files.pixel_size import from_metamorph, from_resolution, square_pixel_size, unit_um
 from bagscope.files.segments import (
     LOSSY,
     Plane,
@@ -234,7 +234,7 @@ def stack_of(
         numbers = tiff_axes.imagej_numbers(description)
         axes, sizes = tiff_axes.imagej_axes(numbers, int(first.samplesperpixel))
         each = (tiff_axes.imagej_pixel_um(numbers, one) for one in (resolution, _resolution(first, _Y_RESOLUTION)))
-        (um, remarks), z_um = one_size(*each), tiff_axes.imagej_z_um(numbers)
+        (um, remarks), z_um = square_pixel_size(*each), tiff_axes.imagej_z_um(numbers)
     elif shaped:
         axes, sizes = tiff_axes.shaped_axes(shaped, first.shape)
         unit = unit_um(str(shaped.get("unit", "")))
@@ -337,4 +337,4 @@ def pixel_um_of(page: TiffPage) -> tuple[float | None, list[str]]:
     # ImageJ and tifffile write the unit into the description; without a known one there, the tag means nothing.
     if unit is None or (page.description or "").startswith("ImageJ="):
         return None, []
-    return one_size(*(from_resolution(_resolution(page, tag), unit) for tag in (_X_RESOLUTION, _Y_RESOLUTION)))
+    return square_pixel_size(*(from_resolution(_resolution(page, tag), unit) for tag in (_X_RESOLUTION, _Y_RESOLUTION)))

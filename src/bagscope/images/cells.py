@@ -14,7 +14,7 @@ from bagscope.engine.card import CellCard, ModelCard
 from bagscope.errors import ImageReadError, ModelError
 from bagscope.images.cell_windows import WINDOWS_PER_PASS, cut_windows, judge_windows, refuse_outside
 from bagscope.images.class_regions import log_odds_of, number_type, present_regions
-from bagscope.images.field_maps import dense_field, read_dense, speaking_maps, to_image
+from bagscope.images.field_maps import dense_field, read_dense, relevance_maps, to_image
 from bagscope.images.nuclear import AUTO, find_nuclei, nuclear_channel
 from bagscope.images.samples import to_device
 from bagscope.images.scoring import score_field
@@ -104,15 +104,15 @@ class FieldView:
         return self.pixels[:, y0:y1, x0:x1]
 
     @cached_property
-    def speaking(self) -> np.ndarray:
+    def relevance(self) -> np.ndarray:
         """Jacobian maps of all classes, (K, H, W)."""
-        found = speaking_maps(self.net, self.prepared, self.log_odds)
+        found = relevance_maps(self.net, self.prepared, self.log_odds)
         return to_image(found, self.shape, self.scale).cpu().numpy()
 
-    def cells_speaking(self, k: int) -> np.ndarray:
+    def cell_relevance(self, k: int) -> np.ndarray:
         """Jacobian map of one class by the network that judges cells, (H, W)."""
         if k not in self._cells_speaking:
-            found = speaking_maps(self.net, self.prepared, self.log_odds, [k], cells=True)
+            found = relevance_maps(self.net, self.prepared, self.log_odds, [k], cells=True)
             self._cells_speaking[k] = to_image(found, self.shape, self.scale)[0].cpu().numpy()
         return self._cells_speaking[k]
 
@@ -147,7 +147,7 @@ def foreground(view: FieldView) -> np.ndarray:
     """Log-odds that a pixel belongs to a cell, (H, W); see `ops.seed_fit`."""
     rules = cell_card(view.card)
     return seed_fit(
-        view.speaking.sum(0), view.grey.cpu().numpy(), Sure(rules.background, rules.foreground), rules.coupling
+        view.relevance.sum(0), view.grey.cpu().numpy(), Sure(rules.background, rules.foreground), rules.coupling
     )
 
 
@@ -174,7 +174,7 @@ def field_maps(view: FieldView) -> tuple[np.ndarray, list[str]]:
     near = torch.sigmoid(view.class_logits(rows, columns)).cpu().numpy()
     inside = torch.sigmoid(torch.from_numpy(foreground(view))).numpy()
     names = [f"{kind}:{name}" for kind in ("jacobian", "class") for name in view.card.classes]
-    return np.concatenate([view.speaking, near, inside[None]]).astype(np.float32), [*names, "foreground"]
+    return np.concatenate([view.relevance, near, inside[None]]).astype(np.float32), [*names, "foreground"]
 
 
 def find_cells(view: FieldView, nuclei: str, score: str, known: Known) -> Cells:
@@ -195,10 +195,10 @@ def find_cells(view: FieldView, nuclei: str, score: str, known: Known) -> Cells:
         return called(view, known.labels, region_table(known.labels), score)
     if known.centres is not None:
         return cells_at(view, known.centres, score)
-    return own_cells(view, learned if nuclei == AUTO else nuclear_channel(nuclei, view.card.channels), score)
+    return segment_cells(view, learned if nuclei == AUTO else nuclear_channel(nuclei, view.card.channels), score)
 
 
-def own_cells(view: FieldView, nuclear: str, score: str) -> Cells:
+def segment_cells(view: FieldView, nuclear: str, score: str) -> Cells:
     """Find and judge the cells of a field without any help.
 
     Where a nuclear channel is named, a cell is a nucleus and the foreground nearer to it than to any other, no further

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from bagscope.ops.regions import DARK, speaking_region, two_levels
+from bagscope.ops.regions import DARK, relevance_region, two_levels
 
 if TYPE_CHECKING:
     from bagscope.images.cells import FieldView
@@ -25,12 +25,12 @@ def class_region(view: FieldView, k: int, *, brightness: bool = True) -> np.ndar
     brightness : only pixels that some channel shows as bright, see `bright`; else the map decides alone.
     """
     where = bright(view.pixels) if brightness else np.ones(view.shape, bool)
-    return speaking_region(strength(view, k), where, HALF)
+    return relevance_region(strength(view, k), where, HALF)
 
 
 def strength(view: FieldView, k: int) -> np.ndarray:
     """How much each pixel and what is near it speak for a class, (H, W) float32; `class_region` is where it is high."""
-    return ndimage.gaussian_filter(view.cells_speaking(k), SMOOTH / view.scale)
+    return ndimage.gaussian_filter(view.cell_relevance(k), SMOOTH / view.scale)
 
 
 def present_regions(view: FieldView) -> np.ndarray:
@@ -39,7 +39,7 @@ def present_regions(view: FieldView) -> np.ndarray:
     strongest, where = np.zeros(view.shape), bright(view.pixels)
     for k in np.flatnonzero(view.log_odds >= log_odds_of(view.card.calls.threshold)).tolist():
         strong = strength(view, k)
-        here = speaking_region(strong, where, HALF) & (strong > strongest)
+        here = relevance_region(strong, where, HALF) & (strong > strongest)
         found[here], strongest[here] = k + 1, strong[here]
     return found
 

@@ -22,7 +22,7 @@ HALO = 224
 DENSE_JUMP = 8
 
 
-def speaking_maps(
+def relevance_maps(
     net: BagNet,
     field: Tensor,
     log_odds: np.ndarray,
@@ -60,7 +60,7 @@ def dense_field(net: BagNet, field: Tensor, tile: int = TILE) -> Tensor:
 
     Parameters
     ----------
-    net, field, tile : as for `speaking_maps`.
+    net, field, tile : as for `relevance_maps`.
     """
     offset = int(net.body.grid.offset)  # type: ignore[union-attr,arg-type]
     bands: dict[int, list[Tensor]] = {}

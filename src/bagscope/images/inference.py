@@ -19,7 +19,7 @@ from bagscope.engine.predictions import JudgedFields, gone, refuse_changed, stop
 from bagscope.engine.tasks import TASKS
 from bagscope.errors import ImageReadError
 from bagscope.feed.cache import Pad, PixelStore
-from bagscope.feed.orders import ahead
+from bagscope.feed.orders import prefetch
 from bagscope.files.field import FieldFiles, read_field_header
 from bagscope.images.cell_stage import CellStage
 from bagscope.images.similarity import unlike
@@ -90,7 +90,7 @@ def judge_fields(
     def prepare(i: int) -> _Field:
         return _prepared(judge.card, store, i, parts, int(source.positions[i]), job, float(factors[i]), cells)
 
-    for i, found in enumerate(ahead(prepare, 0, total)):
+    for i, found in enumerate(prefetch(prepare, 0, total)):
         position = int(source.positions[i])
         if found.sign in known:
             judged.known[position] = known[found.sign]

@@ -28,7 +28,7 @@ LEAST_PART = 20
 
 
 @dataclass(frozen=True)
-class Things:
+class TrainingObjects:
     """The things of one field.
 
     labels : (H, W) all of them, 0 outside. numbers : (N,) labels of those that can be learned from.
@@ -57,15 +57,15 @@ class Things:
         return ((near > 0) & (near != own)).to(view.device)
 
 
-def nuclei(view: FieldView, channel: str) -> Things:
+def nuclei(view: FieldView, channel: str) -> TrainingObjects:
     """Return all nuclei of a field."""
     labels = find_nuclei(view.pixels[view.card.channels.index(channel)], view.cell_px)
     numbers = np.arange(1, labels.max() + 1)
     centres = np.array(ndimage.center_of_mass(labels > 0, labels, numbers), float).reshape(-1, 2)
-    return Things(labels, numbers, centres, alone=False)
+    return TrainingObjects(labels, numbers, centres, alone=False)
 
 
-def parts(view: FieldView) -> Things:
+def parts(view: FieldView) -> TrainingObjects:
     """Return the bright parts of a field that are neither specks nor clumps, nor cut off by the image's edge.
 
     Bright is what `class_regions.bright` says. A thing's middle is that of its bounding box.
@@ -78,4 +78,4 @@ def parts(view: FieldView) -> Things:
     inside = (table.top > 0) & (table.left > 0) & (table.bottom < view.shape[0]) & (table.right < view.shape[1])
     kept = real & inside & (long > SPECK * usual) & (long < min(CLUMP * usual, EDGE / view.scale))
     middle = np.stack([table.top + table.bottom - 1, table.left + table.right - 1], 1) / 2
-    return Things(labels, table.label[kept], middle[kept], alone=True)
+    return TrainingObjects(labels, table.label[kept], middle[kept], alone=True)

@@ -24,8 +24,7 @@ from bagscope.images.inference import Judge
 from bagscope.settings.jobs import ReadJob, make_job
 from bagscope.settings.sections import ComputeSection
 from bagscope.tables.calls import CallRule, make_calls
-from bagscope.tables.probabilities import judge as judged_by
-from bagscope.tables.probabilities import sigmoid
+from bagscope.tables.probabilities import probabilities, sigmoid
 from bagscope.tables.table import Screen
 
 TILE = ComputeSection().tile
@@ -73,7 +72,7 @@ class Prediction:
         ------
         SettingsError : the model has no such class.
         """
-        return self._view.speaking[self._number(name)]
+        return self._view.relevance[self._number(name)]
 
     def region(self, name: str, *, brightness: bool = True) -> np.ndarray:
         """Say where a class is, if it is there at all: (H, W) bool.
@@ -190,7 +189,7 @@ class Model:
             self.network, card, lambda y0, y1, x0, x1: pixels[:, y0:y1, x0:x1], pixels.shape[1:], TILE, self.device
         )
         none = card.none_trained
-        judged = judged_by(
+        judged = probabilities(
             result.log_odds[None].astype(float),
             result.head[None].astype(float) / card.calibration.temperature,
             card.several_labels,

@@ -14,11 +14,11 @@ from bagscope.engine.card import CellCard
 from bagscope.errors import ImageReadError
 from bagscope.feed.augment import Augmentation
 from bagscope.feed.normalise import blank_places
-from bagscope.feed.orders import chance
+from bagscope.feed.orders import rng_for
 from bagscope.images.cell_windows import EDGE, judge_windows
 from bagscope.images.cells import FieldView
 from bagscope.images.nuclear import nuclear_channel
-from bagscope.images.objects import Things, nuclei, parts
+from bagscope.images.objects import TrainingObjects, nuclei, parts
 from bagscope.images.self_training import (
     LARGE,
     CellCrops,
@@ -116,15 +116,15 @@ def _what_maps_show(task: ImagesTask, net: BagNet) -> tuple[Sure, int]:
     limits.
     """
     store = task.crops.store
-    chosen = np.sort(chance(task.job.seed, 111).permutation(len(store))[:FIELDS_FOR_MAPS]).tolist()
+    chosen = np.sort(rng_for(task.job.seed, 111).permutation(len(store))[:FIELDS_FOR_MAPS]).tolist()
     on_blank, everywhere = [], []
     for i in chosen:
         view = _view(task, net, i)
         if view is None:
             continue
-        speaking = view.speaking.sum(0)
-        on_blank.append(speaking[blank_places(view.grey.cpu().numpy(), task.blank_limits)])
-        everywhere.append(speaking)
+        relevance = view.relevance.sum(0)
+        on_blank.append(relevance[blank_places(view.grey.cpu().numpy(), task.blank_limits)])
+        everywhere.append(relevance)
     blank = np.concatenate(on_blank) if on_blank else np.empty(0)
     if len(blank) >= LEAST_BLANK:
         return sure_from_blank(blank), len(blank)
@@ -150,7 +150,7 @@ def _own_windows(task: ImagesTask, net: BagNet, channel: str, section: SelfTrain
             labels = labels_within(probability, task.crops.targets[i], section.sure, rejected)
         else:
             labels = own_labels(probability, section.sure, section.rejected)
-        kept = _at_most(labels.targets, share, chance(task.job.seed, 113, i))
+        kept = _at_most(labels.targets, share, rng_for(task.job.seed, 113, i))
         at = labels.positions[kept]
         large.append(found.large[at])
         others.append(found.others[at])
@@ -158,7 +158,7 @@ def _own_windows(task: ImagesTask, net: BagNet, channel: str, section: SelfTrain
     if not targets or not (np.concatenate(targets).sum(0) > 0).all():
         return None  # a class of which it is sure nowhere would be unlearned
     every = np.concatenate(targets)
-    kept = _at_most(every, most, chance(task.job.seed, 112))
+    kept = _at_most(every, most, rng_for(task.job.seed, 112))
     changes = task.job.augment
     return CellCrops(
         torch.cat(large)[kept],
@@ -174,7 +174,7 @@ def _own_windows(task: ImagesTask, net: BagNet, channel: str, section: SelfTrain
 
 def _drawn(task: ImagesTask, most: int) -> list[int]:
     """Draw the training rows whose cells are looked at: all, or as many of each class when they are too many."""
-    return _at_most(task.crops.targets, most, chance(task.job.seed, 114)).tolist()
+    return _at_most(task.crops.targets, most, rng_for(task.job.seed, 114)).tolist()
 
 
 def _at_most(targets: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -191,7 +191,7 @@ def _at_most(targets: np.ndarray, most: int, rng: np.random.Generator) -> np.nda
     return np.sort(order[np.argsort(rank[order], kind="stable")][:most])
 
 
-def _windows(view: FieldView, things: Things) -> _Windows:
+def _windows(view: FieldView, things: TrainingObjects) -> _Windows:
     """Cut out things and judge each: alone where it stands alone, else as it lies among the others."""
     large, others = things.windows(view), things.others(view)
     seen = large.masked_fill(others[:, None], 0) if things.alone else large

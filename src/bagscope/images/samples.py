@@ -12,7 +12,7 @@ from bagscope.errors import ImageReadError
 from bagscope.feed.augment import UNCHANGED, Augmentation, Change, draw
 from bagscope.feed.batch import Batch
 from bagscope.feed.cache import PixelStore
-from bagscope.feed.orders import balanced, chance
+from bagscope.feed.orders import balanced, rng_for
 from bagscope.ops import intensity, windows
 
 FLAT_BACKGROUNDS = 0.3
@@ -71,12 +71,12 @@ class Crops:
 
     def step(self, step: int, device: torch.device) -> Batch:
         """Return the crops of one step, (S, C, E, E) on `device`, each its own bag."""
-        rng = chance(self.plan.seed, 1, step)
+        rng = rng_for(self.plan.seed, 1, step)
         background = int(rng.binomial(self.size, self.plan.background)) if self.plan.background else 0
         classes = balanced(rng, len(self._pools), self.size - background)
         crops, rows = [], []
         for item in range(self.size):
-            own = chance(self.plan.seed, 2, step, item)
+            own = rng_for(self.plan.seed, 2, step, item)
             change = draw(own, self.plan.ranges, self.channels)
             if item < len(classes):
                 row, crop = self._of_class(own, int(classes[item]), change, device)
@@ -92,7 +92,7 @@ class Crops:
         crops, rows, batches = [], [], []
         for row in range(len(self.store)):
             for k in range(per_row):
-                own = chance(self.plan.seed, 3, row, k)
+                own = rng_for(self.plan.seed, 3, row, k)
                 change = draw(own, UNCHANGED, self.channels)
                 crop = self._tried(row, self._place(own, row, change), change, device)
                 if crop is not None:

@@ -67,7 +67,7 @@ def score_field(
                 :, r.skip : r.skip + r.count, c.skip : c.skip + c.count
             ].float()
     elements = maps.flatten(1).T
-    log_odds, head = net.judge(elements, torch.tensor([len(elements)], device=device))
+    log_odds, head = net.pool_and_classify(elements, torch.tensor([len(elements)], device=device))
     classes = maps[: len(card.classes)]
     result = FieldScore(log_odds[0].cpu().numpy(), head[0].cpu().numpy(), classes.cpu().numpy())
     if not (np.isfinite(result.log_odds).all() and np.isfinite(result.head).all()):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bagscope.feed.augment import Augmentation, draw
-from bagscope.feed.orders import chance
+from bagscope.feed.orders import rng_for
 from bagscope.images.cell_windows import EDGE
 from bagscope.ops import windows
 
@@ -94,7 +94,7 @@ class CellCrops:
 
     def step(self, step: int, size: int) -> tuple[Tensor, Tensor]:
         """Return the windows (S, C, 64, 64) and targets (S, K) of one step, the same whenever it is asked."""
-        pools, rng = self.pools(), chance(self.seed, 7, step)
+        pools, rng = self.pools(), rng_for(self.seed, 7, step)
         cut, targets = [], []
         for item in range(size):
             pool = pools[item % len(pools)]

@@ -17,7 +17,7 @@ from bagscope.tables.labels import unknown_labels
 from bagscope.tables.spelling import some_lines
 from bagscope.tables.table import Screen
 
-SAID_FROM, REFUSED_FROM = 0.02, 0.5
+WARN_ABOVE, REFUSED_FROM = 0.02, 0.5
 # Some images of a plate are odd; when one in twenty is, the camera or the format is another.
 UNLIKE_SHARE, UNLIKE_LEAST = 0.05, 2
 # The largest differences say it; the others follow from them.
@@ -89,7 +89,7 @@ def _pixel_sizes(
         return []
     off = sizes[np.argmax(np.abs(np.log(sizes / trained)))]
     change = max(off / trained, trained / off) - 1
-    if change <= SAID_FROM:
+    if change <= WARN_ABOVE:
         return []
     cause = f"pixels of {off:g} um, the model was trained on {trained:g} um"
     fix = "Rescale with --set images.rescale=true, or go on as it is with --set table.force=true."

@@ -18,7 +18,7 @@ from bagscope.feed.augment import Augmentation
 from bagscope.feed.batch import Batch
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.normalise import Measured
-from bagscope.feed.orders import ahead
+from bagscope.feed.orders import prefetch
 from bagscope.images.samples import CropPlan, Crops
 from bagscope.nets import NETWORKS
 from bagscope.nets.bagnet import BagNet
@@ -95,7 +95,7 @@ class ImagesTask:
             # Nothing to wait for: made in a thread, crops would take turns with the network at Python's lock, and
             # a step that takes a tenth longer would take a third longer.
             return (self.crops.step(step, self.device) for step in range(first_step, steps))
-        return ahead(lambda step: self.crops.step(step, self.device), first_step, steps)
+        return prefetch(lambda step: self.crops.step(step, self.device), first_step, steps)
 
     def _validation_batches(self) -> Iterator[Batch]:
         rows = self._validation
@@ -127,7 +127,7 @@ class ImagesTask:
         found = None if thresholds is None else tuple(thresholds.detach().cpu().tolist())
         return self.card.model_copy(update={"thresholds": found})
 
-    def rate_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
+    def parameter_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
         """The pooling's thresholds learn faster than the weights: they have few gradients and far to go."""
         pooling = list(net.pooling.parameters())  # type: ignore[union-attr]
         own = {id(p) for p in pooling}

@@ -51,7 +51,7 @@ class BagNet(nn.Module):
         """Map windows of single cells (S, C, H, W) to logits (S, K, h, w)."""
         return self.body(images) if self.cells is None else self.cells(images)
 
-    def judge(self, logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def pool_and_classify(self, logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Map instances, bag after bag, to log-odds (B, K) and the last layer's logits (B, K or K + 1).
 
         Both in the type of the last layer's weights, also where the maps were made in half precision.
@@ -65,4 +65,4 @@ class BagNet(nn.Module):
         maps = self.instances(images)
         size, each, h, w = maps.shape
         instances = maps.permute(0, 2, 3, 1).reshape(-1, each)
-        return self.judge(instances, torch.full((size,), h * w, device=maps.device))
+        return self.pool_and_classify(instances, torch.full((size,), h * w, device=maps.device))

@@ -53,7 +53,7 @@ class DenseShapeNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.last = nn.Linear(sum(widths) + widths[-1] + 1, outputs)
 
-    def described(self, features: Tensor, sites: Sites) -> Tensor:
+    def embed(self, features: Tensor, sites: Sites) -> Tensor:
         """Describe each shape, (volumes, D)."""
         found = [torch.log(sites.lengths.to(features.dtype))[:, None] - math.log(1000)]
         x = _even(to_dense(features, sites).contiguous(memory_format=torch.channels_last_3d))
@@ -69,7 +69,7 @@ class DenseShapeNet(nn.Module):
 
     def forward(self, features: Tensor, sites: Sites) -> Tensor:
         """Judge shapes."""
-        return self.last(self.dropout(self.described(features, sites)))
+        return self.last(self.dropout(self.embed(features, sites)))
 
 
 def _even(x: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class _Rectified(torch.autograd.Function):
 
 
 class RectifiedReLU(nn.Module):
-    """max(x, 0); inside `looking_back` its gradient is rectified too.
+    """max(x, 0); inside `rectified_gradients` its gradient is rectified too.
 
     A module of our own, since a hook on the network would not see an activation that is called as a function.
     """
@@ -50,7 +50,7 @@ class RectifiedReLU(nn.Module):
 
 
 @contextmanager
-def looking_back(network: nn.Module) -> Iterator[None]:
+def rectified_gradients(network: nn.Module) -> Iterator[None]:
     """Rectify gradients at every activation of a network for a while."""
     activations = [module for module in network.modules() if isinstance(module, RectifiedReLU)]
     for one in activations:
@@ -97,7 +97,7 @@ def jacobian_maps(
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        with torch.enable_grad(), looking_back(module):
+        with torch.enable_grad(), rectified_gradients(module):
             x = images.detach().requires_grad_()
             logits = network(x)
         refuse_unrectified(logits)

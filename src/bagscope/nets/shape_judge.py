@@ -58,7 +58,7 @@ class ShapeJudge(nn.Module):
 
     def by_network(self, logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-odds (B, K) and log-probabilities (B, O) of bags of shapes; with several labels, logits."""
-        log_odds, head = self.net.judge(logits, lengths)
+        log_odds, head = self.net.pool_and_classify(logits, lengths)
         return log_odds, head if self.several_labels else log_softmax(head, 1)
 
     def by_measures(self, measures: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,7 +73,7 @@ class ShapeJudge(nn.Module):
         return told[:, :classes] - torch.stack(rest, 1), told
 
 
-def together(network: tuple[Tensor, Tensor], measures: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def blend(network: tuple[Tensor, Tensor], measures: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Return a half of the network's log-odds and log-probabilities plus a quarter of the measures'."""
     log_odds, head = (_SHARES[0] * a + _SHARES[1] * b for a, b in zip(network, measures, strict=True))
     return log_odds, head

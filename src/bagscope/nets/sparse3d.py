@@ -101,7 +101,7 @@ class ShapeNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.last = nn.Linear(sum(widths) + widths[-1] + 1, outputs)
 
-    def described(self, features: Tensor, sites: Sites) -> Tensor:
+    def embed(self, features: Tensor, sites: Sites) -> Tensor:
         """Describe each shape, (volumes, D)."""
         found = [torch.log(sites.lengths.to(features.dtype))[:, None] - math.log(1000)]
         x = self.stem(features, sites)
@@ -115,4 +115,4 @@ class ShapeNet(nn.Module):
 
     def forward(self, features: Tensor, sites: Sites) -> Tensor:
         """Judge shapes."""
-        return self.last(self.dropout(self.described(features, sites)))
+        return self.last(self.dropout(self.embed(features, sites)))

@@ -73,7 +73,7 @@ def _edge(mask: np.ndarray) -> np.ndarray:
     return mask & ~ndimage.binary_erosion(mask, border_value=1)
 
 
-def pepper(found: np.ndarray) -> float:
+def specks_per_10k_px(found: np.ndarray) -> float:
     """Components of a mask and of its complement below ten pixels, per 10,000 pixels."""
     count = 0
     for side in (found, ~found):

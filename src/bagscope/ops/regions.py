@@ -189,7 +189,7 @@ def seeded_regions(seeds: np.ndarray, foreground: np.ndarray, landscape: np.ndar
     return values[grown]
 
 
-def speaking_region(found: np.ndarray, bright: np.ndarray, level: float) -> np.ndarray:
+def relevance_region(found: np.ndarray, bright: np.ndarray, level: float) -> np.ndarray:
     """Pixels of a class, where a map of what speaks for it is high and the image is bright: (H, W) bool.
 
     High is what exceeds `level` times the map's own Otsu threshold: a map multiplied by any number gives the same

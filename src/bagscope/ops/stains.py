@@ -6,7 +6,7 @@ import numpy as np
 from skimage.color import hed_from_rgb, rgb_from_hed
 
 
-def stained_otherwise(rgb: np.ndarray, gains: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def jitter_stains(rgb: np.ndarray, gains: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Return an RGB image (3, H, W) in [0, 1] as it would be with other amounts of haematoxylin, eosin and residue.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from bagscope.report.network import Network
-    from bagscope.report.page import Beside
+    from bagscope.report.page import ExtraTable
 
 
 class _Callable(ModuleType):
@@ -20,7 +20,7 @@ class _Callable(ModuleType):
         scores: Any,
         out: Path | str = "report.html",
         *,
-        beside: Beside | None = None,
+        beside: ExtraTable | None = None,
         model: Network | None = None,
     ) -> Path:
         """Write the page of a score folder.

@@ -28,7 +28,7 @@ SECTIONS = (
 
 
 @dataclass(frozen=True)
-class Beside:
+class ExtraTable:
     """A table that stands beside the calls, such as a simulator's truth: title, sentences, columns, rows of text."""
 
     title: str
@@ -41,7 +41,7 @@ def write_report(
     scores: Path,
     out: Path,
     *,
-    beside: Beside | None = None,
+    beside: ExtraTable | None = None,
     model: Any = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
@@ -83,7 +83,7 @@ def _draws(model: Any) -> TypeGuard[Network]:
 def _content(
     findings: Findings,
     gallery: Any,
-    beside: Beside | None,
+    beside: ExtraTable | None,
     pictures: Sequence[Picture],
     solids: shapes.Solids | None,
 ) -> dict[str, Any]:

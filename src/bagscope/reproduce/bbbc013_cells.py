@@ -189,8 +189,8 @@ def region_measures(model: Model, scores: Scores, screen: Screen) -> dict[str, f
         target = foreground(stacked)
         segmented.append(iou(mask_labels(scores.folder / file) > 0, target))
         predicted = model.predict(stacked)
-        speaking = sum(predicted.jacobian(name) for name in model.classes)
-        mapped.append(iou(np.asarray(speaking > limit), target))
+        relevance = sum(predicted.jacobian(name) for name in model.classes)
+        mapped.append(iou(np.asarray(relevance > limit), target))
     return {"region_iou": float(np.mean(segmented)), "region_iou_map_only": float(np.mean(mapped))}
 
 

@@ -19,7 +19,7 @@ from bagscope.files.writer import write_atomic
 from bagscope.importers import import_screen, write_screen
 from bagscope.ops.doseresponse import fit_dose_response
 from bagscope.report.figures import DoseSeries, plate_figure
-from bagscope.report.page import Beside, write_report
+from bagscope.report.page import ExtraTable, write_report
 from bagscope.reproduce.demo_cells import cells_judged
 from bagscope.synth.plate import FOREIGN, simulate_plate
 from bagscope.synth.truth import PlateTruth
@@ -135,7 +135,7 @@ def unlike_judged(truth: PlateTruth, scores: Scores) -> tuple[list[str], dict[st
     return [line], values
 
 
-def _beside(table: pd.DataFrame, lines: list[str]) -> Beside:
+def _beside(table: pd.DataFrame, lines: list[str]) -> ExtraTable:
     """Truth and calls of every well, side by side, as text."""
     columns = ["well", "treatment", "concentration", "unit", "odd", "share_responding", SCORE, "call"]
     rows = [
@@ -143,7 +143,7 @@ def _beside(table: pd.DataFrame, lines: list[str]) -> Beside:
          for value in row]
         for row in table[columns].itertuples(index=False)
     ]  # fmt: skip
-    return Beside("Truth beside calls", lines, [name.replace("_", " ") for name in columns], rows)
+    return ExtraTable("Truth beside calls", lines, [name.replace("_", " ") for name in columns], rows)
 
 
 def _picture(table: pd.DataFrame, scores: Scores, classes: tuple[str, ...]) -> bytes:

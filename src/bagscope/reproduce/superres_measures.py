@@ -8,7 +8,7 @@ import numpy as np
 from skimage.color import rgb2hed
 from skimage.filters import threshold_otsu
 
-from bagscope.ops.map_metrics import Overlap, boundary_distance, overlap, pepper
+from bagscope.ops.map_metrics import Overlap, boundary_distance, overlap, specks_per_10k_px
 from bagscope.reproduce.superres_data import BLOCK, Picture, cut
 
 NARROW = 4
@@ -29,7 +29,7 @@ def map_measures(found: Sequence[np.ndarray], judged: Sequence[Picture]) -> dict
         values |= {f"masked_iou{suffix}": pooled.iou, f"masked_dice{suffix}": pooled.dice}
     away = [boundary_distance(one.truth, mask) for one, mask in zip(judged, found, strict=True)]
     known = [one for one in away if np.isfinite(one)]
-    specks = float(np.mean([pepper(mask) for mask in found]))
+    specks = float(np.mean([specks_per_10k_px(mask) for mask in found]))
     return values | {"boundary_distance": float(np.mean(known)) if known else float("nan"), "pepper": specks}
 
 

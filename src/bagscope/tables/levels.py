@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bagscope.tables.calls import CallRule, make_calls
-from bagscope.tables.probabilities import Judged, judge, log_softmax
+from bagscope.tables.probabilities import Probabilities, log_softmax, probabilities
 from bagscope.tables.treatments import is_summed, medians, number_keys, treatments_of
 from bagscope.tables.wells import NO_WELL, well_keys
 
@@ -88,10 +88,12 @@ def aggregate(
     keys = fields[[name for name in fields.columns if name not in ours]].copy()
     keys["n_fields"] = scored.astype(np.int64)
 
-    def judged(odds: np.ndarray, head: np.ndarray) -> Judged:
-        return judge(odds, head, several, none_trained)
+    def judged(odds: np.ndarray, head: np.ndarray) -> Probabilities:
+        return probabilities(odds, head, several, none_trained)
 
-    def finished(frame: pd.DataFrame, scores: Judged, low_high: tuple[Judged, Judged] | None = None) -> pd.DataFrame:
+    def finished(
+        frame: pd.DataFrame, scores: Probabilities, low_high: tuple[Probabilities, Probabilities] | None = None
+    ) -> pd.DataFrame:
         return _finish(frame, scores, classes, several, rule, low_high)
 
     images = finished(image_keys(keys), judged(log_odds, logits))
@@ -150,11 +152,11 @@ def _common(column: pd.Series, group: np.ndarray, first: list[int]) -> np.ndarra
 
 def _finish(
     frame: pd.DataFrame,
-    scores: Judged,
+    scores: Probabilities,
     classes: Sequence[str],
     several: bool,
     rule: CallRule,
-    interval: tuple[Judged, Judged] | None,
+    interval: tuple[Probabilities, Probabilities] | None,
 ) -> pd.DataFrame:
     """Put the columns in order: keys, counts, classes, call, confidence, split."""
     counts = [name for name in frame.columns if name.startswith("n_called:")]

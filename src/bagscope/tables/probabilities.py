@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Judged:
+class Probabilities:
     """Scores of R things: (R, K) `mil`, (R, K) `own`, (R,) `none` where it was trained; NaN = not scored."""
 
     mil: np.ndarray
@@ -28,7 +28,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
-def judge(log_odds: np.ndarray, head: np.ndarray, several: bool, none_trained: bool) -> Judged:
+def probabilities(log_odds: np.ndarray, head: np.ndarray, several: bool, none_trained: bool) -> Probabilities:
     """Turn bag log-odds (R, K) and last-layer logits (R, K or, with one label and `none`, K + 1) into probabilities."""
     count = log_odds.shape[1]
     own = sigmoid(head) if several else np.exp(log_softmax(head))
@@ -36,4 +36,4 @@ def judge(log_odds: np.ndarray, head: np.ndarray, several: bool, none_trained: b
     if none_trained:
         # Several labels are judged one by one: no class applies when each of them does not.
         none = (1 - own).prod(1) if several else own[:, count]
-    return Judged(sigmoid(log_odds), own[:, :count], none)
+    return Probabilities(sigmoid(log_odds), own[:, :count], none)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bagscope.tables.probabilities import Judged
+from bagscope.tables.probabilities import Probabilities
 
 # An interval of two wells would be their range: it says nothing of the spread, so it is left empty.
 LEAST_WELLS = 3
@@ -46,8 +46,8 @@ def treatments_of(wells: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
 
 
 def medians(
-    scores: Judged, group: np.ndarray, count: int, wells: pd.DataFrame, seed: int, draws: int
-) -> tuple[Judged, Judged, Judged]:
+    scores: Probabilities, group: np.ndarray, count: int, wells: pd.DataFrame, seed: int, draws: int
+) -> tuple[Probabilities, Probabilities, Probabilities]:
     """Median over the scored wells of each treatment, and the ends of its interval."""
     width = scores.mil.shape[1]
     parts = [scores.mil, scores.own] + ([] if scores.none is None else [scores.none[:, None]])
@@ -65,7 +65,7 @@ def medians(
             chosen = np.random.default_rng((seed, len(values))).integers(0, len(values), (draws, len(values)))
             results[1:, at] = np.percentile(np.median(values[chosen], axis=1), INTERVAL, axis=0)
     return tuple(
-        Judged(one[:, :width], one[:, width : 2 * width], None if scores.none is None else one[:, 2 * width])
+        Probabilities(one[:, :width], one[:, width : 2 * width], None if scores.none is None else one[:, 2 * width])
         for one in results
     )  # type: ignore[return-value]
 

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from bagscope.engine.card import ShapesCard
-from bagscope.nets.jacobian import looking_back
+from bagscope.nets.jacobian import rectified_gradients
 from bagscope.nets.shape_judge import ShapeJudge
-from bagscope.volumes.shapes import Pose, moved, on_lattice
+from bagscope.volumes.shapes import Pose, moved, on_voxel_grid
 from bagscope.volumes.solids import Solid
-from bagscope.volumes.task import lattice_of_card, turns_of_card
+from bagscope.volumes.task import rotations_of_card, voxel_grid_of_card
 
 # Views that are averaged: few, since a voxel's share is smooth and people look at it.
 VIEWS = 6
@@ -23,13 +23,13 @@ def importance_of(judge: ShapeJudge, card: ShapesCard, solid: Solid, k: int, dev
     occupied voxels), summed over the features of a cell; each voxel has the value of the cell it falls into, the mean
     over a few poses.
     """
-    turns, lattice = turns_of_card(card), lattice_of_card(card)
+    turns, lattice = rotations_of_card(card), voxel_grid_of_card(card)
     inside = np.argwhere(solid.cut.mask)
     total = np.zeros(len(inside))
-    for pose in turns.judged(min(VIEWS, turns.views)):
-        sites, features = on_lattice([solid.shape], [pose], lattice)
+    for pose in turns.evaluation(min(VIEWS, turns.views)):
+        sites, features = on_voxel_grid([solid.shape], [pose], lattice)
         sites, x = sites.to(device), features.to(device).requires_grad_()
-        with torch.enable_grad(), looking_back(judge.net.body):
+        with torch.enable_grad(), rectified_gradients(judge.net.body):
             logit = judge.shapes(x, sites)[0, k]
             (back,) = torch.autograd.grad(logit, x)
         cells = back.clamp_(min=0).sum(1).cpu().numpy()

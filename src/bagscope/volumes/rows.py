@@ -13,7 +13,7 @@ from bagscope.files.worker import DecodingWorker
 from bagscope.settings.jobs import ShapesReadJob
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.volumes.check import KnownVolume
-from bagscope.volumes.solids import Cut, Solid, described, solids_of
+from bagscope.volumes.solids import Cut, Solid, measure_solid, solids_of
 
 # Settings by which a shape is described: a model judges only what is described as its training shapes were.
 _DESCRIBED = ("size", "smoothing")
@@ -65,7 +65,7 @@ def with_shapes(report: CheckReport, section: VolumesSection, io_timeout: float)
     return replace(report, problems=tuple(problems), headers=usable, listed=frozenset(listed))
 
 
-def as_trained(card: ShapesCard, job: ShapesReadJob) -> VolumesSection:
+def reading_of_model(card: ShapesCard, job: ShapesReadJob) -> VolumesSection:
     """Say how volumes are read and cut for a model: as it learned them; what is given now about reading overrules it.
 
     A spacing that was given by hand belongs to the volumes it was given for, and is not taken over.
@@ -83,7 +83,7 @@ def as_trained(card: ShapesCard, job: ShapesReadJob) -> VolumesSection:
     return VolumesSection(**(trained | given))
 
 
-def as_asked(card: ShapesCard, job: ShapesReadJob) -> ShapesCard:
+def reading_of_job(card: ShapesCard, job: ShapesReadJob) -> ShapesCard:
     """Return the card with the turns and the limits of calls that were given by hand."""
     turns = {name: getattr(job.turns, name) for name in job.turns.model_fields_set}
     calls = {name: getattr(job.calls, name) for name in job.calls.model_fields_set if name in CallCard.model_fields}
@@ -105,4 +105,4 @@ def volume_signature(known: KnownVolume) -> str:
 
 def solid_of(cut: Cut, spacing: Spacing, card: ShapesCard) -> Solid:
     """Describe and measure a solid that was cut out, as the card's were; see `tasks.volumes.solids.described`."""
-    return described(cut, spacing, card.volumes)
+    return measure_solid(cut, spacing, card.volumes)

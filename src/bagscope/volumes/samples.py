@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from bagscope.feed.batch import Batch
-from bagscope.feed.orders import balanced, chance
+from bagscope.feed.orders import balanced, rng_for
 from bagscope.ops.rotate import small_rotations, spread_rotations, spread_shifts, uniform_rotations
-from bagscope.volumes.shapes import BLOCK, Lattice, Pose, Shape, on_lattice
+from bagscope.volumes.shapes import BLOCK, Pose, Shape, VoxelGrid, on_voxel_grid
 
 _VIEWS = 20171
 # How far apart poses are shifted against the grid, in cells: by a whole block of what the network gathers, so that
@@ -24,7 +24,7 @@ _WATCHED_VIEWS = 2
 
 
 @dataclass(frozen=True)
-class Turns:
+class Rotations:
     """How shapes may lie, see the settings of `turns`."""
 
     range: str
@@ -34,7 +34,7 @@ class Turns:
     shear: float
     views: int
 
-    def drawn(self, rng: np.random.Generator) -> Pose:
+    def sample(self, rng: np.random.Generator) -> Pose:
         """Draw a pose for training."""
         matrix = self._rotation(rng)
         if self.mirror and rng.random() < 0.5:
@@ -50,7 +50,7 @@ class Turns:
             return uniform_rotations(rng, 1)[0]
         return small_rotations(rng, 1, self.sd)[0] if self.range == "small" else np.eye(3)
 
-    def judged(self, count: int | None = None) -> list[Pose]:
+    def evaluation(self, count: int | None = None) -> list[Pose]:
         """Return the poses whose logits are averaged, the same ones each time, shifted; every other is mirrored.
 
         Small rotations come with their opposites, so that the given pose is their middle.
@@ -91,7 +91,7 @@ class ShapeFeed:
     size : bags per step. most : shapes of a bag that a step looks at.
     """
 
-    def __init__(self, bags: Bags, lattice: Lattice, turns: Turns, size: int, most: int, seed: int):
+    def __init__(self, bags: Bags, lattice: VoxelGrid, turns: Rotations, size: int, most: int, seed: int):
         self.bags, self.lattice, self.turns, self.size, self.most, self.seed = bags, lattice, turns, size, most, seed
         of_class = [np.flatnonzero(bags.targets[:, k] > 0) for k in range(bags.targets.shape[1])]
         of_class.append(np.flatnonzero(bags.targets.sum(1) == 0))
@@ -99,7 +99,7 @@ class ShapeFeed:
 
     def step(self, step: int, device: torch.device) -> Batch:
         """Return the bags of one step."""
-        rng = chance(self.seed, 1, step)
+        rng = rng_for(self.seed, 1, step)
         pools = balanced(rng, len(self._pools), self.size)
         # Without replacement as long as a class has enough bags.
         order = {pool: rng.permutation(self._pools[pool]) for pool in range(len(self._pools))}
@@ -114,12 +114,12 @@ class ShapeFeed:
             picked = rng.choice(len(own), min(len(own), self.most), replace=False)
             shapes += [own[at] for at in picked]
             lengths.append(len(picked))
-        poses = [self.turns.drawn(chance(self.seed, 2, step, item)) for item in range(len(shapes))]
+        poses = [self.turns.sample(rng_for(self.seed, 2, step, item)) for item in range(len(shapes))]
         return self._batch(shapes, poses, lengths, chosen, device)
 
     def fixed(self, device: torch.device) -> Iterator[Batch]:
         """Every bag in a few fixed poses, for watching."""
-        for pose in self.turns.judged(_WATCHED_VIEWS):
+        for pose in self.turns.evaluation(_WATCHED_VIEWS):
             for first in range(0, len(self.bags), self.size):
                 chosen = list(range(first, min(first + self.size, len(self.bags))))
                 own = [self.bags.shapes[bag][: self.most] for bag in chosen]
@@ -129,7 +129,7 @@ class ShapeFeed:
     def _batch(
         self, shapes: list[Shape], poses: list[Pose], lengths: list[int], chosen: list[int], device: torch.device
     ) -> Batch:
-        sites, features = on_lattice(shapes, poses, self.lattice)
+        sites, features = on_voxel_grid(shapes, poses, self.lattice)
         target = torch.from_numpy(self.bags.targets[chosen].astype(np.float32)).to(device)
         return Batch(
             (features.to(device), sites.to(device)), torch.tensor(lengths), target, self.bags.ids[np.array(chosen)]

@@ -33,8 +33,8 @@ from bagscope.tables.splits import TRAIN, VALIDATION
 from bagscope.tables.table import Screen
 from bagscope.volumes.check import KnownVolume, check_volumes
 from bagscope.volumes.importance import importance_of
-from bagscope.volumes.rows import RowShapes, as_asked, as_trained, shapes_of_row, volume_signature
-from bagscope.volumes.setup import descriptions
+from bagscope.volumes.rows import RowShapes, reading_of_job, reading_of_model, shapes_of_row, volume_signature
+from bagscope.volumes.setup import embeddings
 from bagscope.volumes.shape_scores import judged_solids, judged_together
 from bagscope.volumes.solid_pictures import SOLIDS, keep_pictures, pictures_path, write_solids
 
@@ -62,7 +62,7 @@ def score_volumes(
 ) -> Scores:
     """Judge all volumes of a screen and write a score folder; see `ShapeModel.score`."""
     job, began = cast(ShapesReadJob, make_job(ShapesReadJob, config, choices)), time.monotonic()
-    section = as_trained(model.card, job)
+    section = reading_of_model(model.card, job)
     with (
         threads(job.compute.threads),
         memory_kept(),
@@ -179,7 +179,7 @@ def _scored(
     out: Path,
 ) -> tuple[str, FieldPart]:
     """Return the volume's signature and part, as kept from before or judged now."""
-    sign, card = volume_signature(known), as_asked(model.card, job)
+    sign, card = volume_signature(known), reading_of_job(model.card, job)
     asked = (
         card.described,
         section.model_dump(),
@@ -196,7 +196,7 @@ def _scored(
     table, bag = judged_solids(model.judge, card, found.solids, model.device)
     write_atomic(parts.cells_path(at), parquet_bytes(table), durable=False)
     stream = io.BytesIO()
-    described = descriptions(model.judge, card, [solid.shape for solid in found.solids], model.device)
+    described = embeddings(model.judge, card, [solid.shape for solid in found.solids], model.device)
     np.savez(stream, embeddings=described, logits=bag.logits, measures=bag.measures)
     write_atomic(_shapes_path(parts, at), stream.getvalue(), durable=False)
     keep_pictures(parts, at, model.judge, card, found.solids, table, model.device)

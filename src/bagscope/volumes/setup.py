@@ -10,22 +10,22 @@ import torch
 from torch import Tensor
 
 from bagscope.classical.regression import Linear, fit_linear
-from bagscope.engine.card import SHAPES_VERSION, CallCard, LatticeCard, ShapesCard
+from bagscope.engine.card import SHAPES_VERSION, CallCard, ShapesCard, VoxelGridCard
 from bagscope.nets import SHAPE_NETWORKS
 from bagscope.nets.pool import make_pooling
-from bagscope.nets.shape_judge import ShapeJudge, together
+from bagscope.nets.shape_judge import ShapeJudge, blend
 from bagscope.settings.jobs import VolumesJob
 from bagscope.settings.shape_sections import BagsSection, TurnsSection, VolumesSection
 from bagscope.tables.labels import Vocabulary
 from bagscope.volumes.samples import Bags
-from bagscope.volumes.shapes import Shape, lattice_of, on_lattice, refuse_huge
+from bagscope.volumes.shapes import Shape, on_voxel_grid, refuse_huge, voxel_grid_of
 from bagscope.volumes.solids import Solid
-from bagscope.volumes.task import VolumesTask, build_network, lattice_of_card, turns_of_card
+from bagscope.volumes.task import VolumesTask, build_network, rotations_of_card, voxel_grid_of_card
 
 __all__ = [
-    "Judged",
+    "ShapePredictions",
     "build_network",
-    "descriptions",
+    "embeddings",
     "fit_measures",
     "judge_bags",
     "make_task",
@@ -69,7 +69,7 @@ def make_task(
     measures : names of the measures of a shape. spacings : of the training volumes.
     """
     every = [shape for bag in train.shapes for shape in bag]
-    lattice = lattice_of(every, job.network.cells)
+    lattice = voxel_grid_of(every, job.network.cells)
     for shape in every:
         refuse_huge(shape, lattice)
     card = ShapesCard(
@@ -84,7 +84,7 @@ def make_task(
         volumes=VolumesSection(**job.volumes.model_dump()),
         turns=TurnsSection(**job.turns.model_dump()),
         bags=BagsSection(**job.bags.model_dump()),
-        lattice=LatticeCard(cell=lattice.cell, depth=lattice.depth, thickness=lattice.thickness),
+        lattice=VoxelGridCard(cell=lattice.cell, depth=lattice.depth, thickness=lattice.thickness),
         measures=tuple(measures),
         use=job.measures.use,
         spacings=tuple(sorted(set(spacings))),
@@ -119,7 +119,7 @@ def set_measures(judge: ShapeJudge, linear: Linear) -> None:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ShapePredictions:
     """Log-odds (B, K) and log-probabilities (B, O) of bags: by what the card says, by the network, by measures."""
 
     log_odds: np.ndarray
@@ -138,8 +138,8 @@ def shape_logits(
     ----------
     turn : (3, 3) rotation about their middles that the shapes come in, before each pose.
     """
-    turns, lattice = turns_of_card(card), lattice_of_card(card)
-    poses = turns.judged()
+    turns, lattice = rotations_of_card(card), voxel_grid_of_card(card)
+    poses = turns.evaluation()
     if turn is not None:
         poses = [replace(pose, matrix=pose.matrix @ turn) for pose in poses]
     found = []
@@ -147,23 +147,23 @@ def shape_logits(
         own = shapes[first : first + _AT_ONCE]
         total = torch.zeros(len(own), len(card.classes), device=device)
         for pose in poses:
-            sites, features = on_lattice(own, [pose] * len(own), lattice)
+            sites, features = on_voxel_grid(own, [pose] * len(own), lattice)
             total += judge.shapes(features.to(device), sites.to(device))
         found.append(total / len(poses))
     return torch.cat(found)
 
 
 @torch.no_grad()
-def descriptions(judge: ShapeJudge, card: ShapesCard, shapes: Sequence[Shape], device: torch.device) -> np.ndarray:
+def embeddings(judge: ShapeJudge, card: ShapesCard, shapes: Sequence[Shape], device: torch.device) -> np.ndarray:
     """What the network describes shapes by before it judges them, (N, D), the mean over a few poses."""
-    turns, lattice = turns_of_card(card), lattice_of_card(card)
-    poses, found = turns.judged(min(_DESCRIBED, turns.views)), []
+    turns, lattice = rotations_of_card(card), voxel_grid_of_card(card)
+    poses, found = turns.evaluation(min(_DESCRIBED, turns.views)), []
     for first in range(0, len(shapes), _AT_ONCE):
         own = shapes[first : first + _AT_ONCE]
         told = []
         for pose in poses:
-            sites, features = on_lattice(own, [pose] * len(own), lattice)
-            told.append(judge.net.body.described(features.to(device), sites.to(device)))  # type: ignore[operator]
+            sites, features = on_voxel_grid(own, [pose] * len(own), lattice)
+            told.append(judge.net.body.embed(features.to(device), sites.to(device)))  # type: ignore[operator]
         found.append(torch.stack(told).mean(0).cpu().numpy())
     return np.concatenate(found)
 
@@ -171,7 +171,7 @@ def descriptions(judge: ShapeJudge, card: ShapesCard, shapes: Sequence[Shape], d
 @torch.no_grad()
 def judge_bags(
     judge: ShapeJudge, card: ShapesCard, logits: Tensor, measures: np.ndarray, lengths: Sequence[int]
-) -> Judged:
+) -> ShapePredictions:
     """Judge bags of shapes.
 
     Parameters
@@ -183,9 +183,9 @@ def judge_bags(
     means = np.stack([part.mean(0) for part in _split(measures, lengths)])
     by_measures = judge.by_measures(torch.from_numpy(means).to(logits.device))
     used = {"network": by_network, "measures": by_measures}.get(card.use)
-    used = together(by_network, by_measures) if used is None else used
+    used = blend(by_network, by_measures) if used is None else used
     arrays = [one.double().cpu().numpy() for one in (*used, by_network[1], by_measures[1])]
-    return Judged(*arrays)
+    return ShapePredictions(*arrays)
 
 
 def _split(values: np.ndarray, lengths: Sequence[int]) -> Iterator[np.ndarray]:

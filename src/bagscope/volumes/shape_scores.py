@@ -12,12 +12,11 @@ import torch
 from bagscope.engine.card import ShapesCard
 from bagscope.nets.shape_judge import ShapeJudge
 from bagscope.tables.calls import CallRule, make_calls
-from bagscope.tables.probabilities import judge as judged_by
-from bagscope.tables.probabilities import log_softmax
+from bagscope.tables.probabilities import log_softmax, probabilities
 from bagscope.volumes.setup import judge_bags, measures_of, shape_logits
 from bagscope.volumes.shapes import refuse_huge
 from bagscope.volumes.solids import Solid
-from bagscope.volumes.task import lattice_of_card
+from bagscope.volumes.task import voxel_grid_of_card
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def judged_solids(
     ------
     ImageReadError : a solid far larger than those of the training.
     """
-    lattice = lattice_of_card(card)
+    lattice = voxel_grid_of_card(card)
     for solid in solids:
         refuse_huge(solid.shape, lattice)
     logits = shape_logits(judge, card, [solid.shape for solid in solids], device, turn)
@@ -67,7 +66,7 @@ def judged_solids(
     else:
         bag = judged_together(judge, card, logits, measures)
     none = card.none_trained
-    single = judged_by(each.log_odds, each.head, card.several_labels, none)
+    single = probabilities(each.log_odds, each.head, card.several_labels, none)
     rule = CallRule(card.calls.threshold, card.calls.confidence)
     calls, sure = make_calls(
         single.mil, single.own, card.classes, none_probability=single.none, several=card.several_labels, rule=rule
@@ -82,7 +81,7 @@ def judged_solids(
         shown = 1 / (1 + np.exp(-values)) if card.several_labels else np.exp(log_softmax(values))
         columns |= {f"{method}:{name}": shown[:, k] for k, name in enumerate(card.outputs)}
     columns |= {"call": calls, "confidence": sure}
-    of_bag = judged_by(bag[0][None], bag[1][None], card.several_labels, none)
+    of_bag = probabilities(bag[0][None], bag[1][None], card.several_labels, none)
     own = np.concatenate([of_bag.own[0], of_bag.none if of_bag.none is not None else np.empty(0)])
     bag_of = Bag(bag[0], bag[1], own[: len(card.outputs)], logits.cpu().numpy(), measures)
     return pd.concat([told, pd.DataFrame(columns)], axis=1), bag_of

@@ -49,7 +49,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Lattice:
+class VoxelGrid:
     """The grid that shapes are laid on: edge of a cell, and what depths and thicknesses are divided by."""
 
     cell: float
@@ -85,7 +85,7 @@ def make_shape(mask: np.ndarray, spacing: Sequence[float], *, unit: bool) -> Sha
     return Shape(points.astype(np.float32), told.astype(np.float32), edges)
 
 
-def lattice_of(shapes: Sequence[Shape], cells: int) -> Lattice:
+def voxel_grid_of(shapes: Sequence[Shape], cells: int) -> VoxelGrid:
     """Choose a grid: a large shape (nineteen of twenty are smaller) reaches over `cells` cells.
 
     Over fewer, where a cell would be finer than the finest edge of a voxel: there is nothing to see within a voxel, and
@@ -94,10 +94,10 @@ def lattice_of(shapes: Sequence[Shape], cells: int) -> Lattice:
     reach = float(np.quantile([shape.reach for shape in shapes], 0.95))
     voxel = float(np.median([min(shape.spacing) for shape in shapes]))
     values = np.mean([shape.values.mean(0) for shape in shapes], axis=0)
-    return Lattice(max(2 * reach / cells, voxel), float(values[0]), float(values[1]))
+    return VoxelGrid(max(2 * reach / cells, voxel), float(values[0]), float(values[1]))
 
 
-def refuse_huge(shape: Shape, lattice: Lattice) -> None:
+def refuse_huge(shape: Shape, lattice: VoxelGrid) -> None:
     """Refuse a shape far larger than those that the grid was made for, before it fills the memory.
 
     Raises
@@ -111,7 +111,7 @@ def refuse_huge(shape: Shape, lattice: Lattice) -> None:
         raise ImageReadError(cause, fix, code="too_large")
 
 
-def on_lattice(shapes: Sequence[Shape], poses: Sequence[Pose], lattice: Lattice) -> tuple[Sites, Tensor]:
+def on_voxel_grid(shapes: Sequence[Shape], poses: Sequence[Pose], lattice: VoxelGrid) -> tuple[Sites, Tensor]:
     """Lay shapes on the grid, each in its pose: the occupied cells of all, and (N, 3) their features.
 
     The grid is as large as the farthest point needs; no cell of it is stored that is not occupied.

@@ -70,7 +70,7 @@ def solids_of(pixels: np.ndarray, spacing: Sequence[float], section: VolumesSect
     if not kept:
         cause = f"all {len(cuts)} shapes were left out: {'; '.join(notes)}"
         raise ImageReadError(cause, "Allow more in the settings of volumes.", code="none_fit")
-    return [described(cut, spacing, section) for cut in kept], notes
+    return [measure_solid(cut, spacing, section) for cut in kept], notes
 
 
 def _refuse_odd(pixels: np.ndarray) -> None:
@@ -136,7 +136,7 @@ def _largest(cut: Cut) -> Cut:
     )
 
 
-def described(cut: Cut, spacing: Sequence[float], section: VolumesSection) -> Solid:
+def measure_solid(cut: Cut, spacing: Sequence[float], section: VolumesSection) -> Solid:
     """Describe and measure what was cut out.
 
     Parameters

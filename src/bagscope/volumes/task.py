@@ -11,7 +11,7 @@ from bagscope.engine.card import ShapesCard
 from bagscope.engine.checked import checked_options
 from bagscope.engine.task import Part
 from bagscope.feed.batch import Batch
-from bagscope.feed.orders import ahead
+from bagscope.feed.orders import prefetch
 from bagscope.nets import SHAPE_NETWORKS
 from bagscope.nets.bagnet import BagNet
 from bagscope.nets.pool import make_pooling
@@ -19,8 +19,8 @@ from bagscope.nets.shape_judge import MeasuresHead, ShapeJudge
 from bagscope.ops import losses
 from bagscope.settings.jobs import VolumesJob
 from bagscope.settings.shape_sections import ShapeNetworkSection, ShapePoolingSection
-from bagscope.volumes.samples import Bags, ShapeFeed, Turns
-from bagscope.volumes.shapes import FEATURES, Lattice
+from bagscope.volumes.samples import Bags, Rotations, ShapeFeed
+from bagscope.volumes.shapes import FEATURES, VoxelGrid
 
 
 def build_bag_network(card: ShapesCard) -> BagNet:
@@ -42,14 +42,14 @@ def build_network(card: ShapesCard) -> ShapeJudge:
     return ShapeJudge(build_bag_network(card), MeasuresHead(len(card.measures), len(card.outputs)), card.several_labels)
 
 
-def turns_of_card(card: ShapesCard) -> Turns:
+def rotations_of_card(card: ShapesCard) -> Rotations:
     """Return how the card's shapes may lie."""
-    return Turns(**card.turns.model_dump())
+    return Rotations(**card.turns.model_dump())
 
 
-def lattice_of_card(card: ShapesCard) -> Lattice:
+def voxel_grid_of_card(card: ShapesCard) -> VoxelGrid:
     """Return the card's grid."""
-    return Lattice(card.lattice.cell, card.lattice.depth, card.lattice.thickness)
+    return VoxelGrid(card.lattice.cell, card.lattice.depth, card.lattice.thickness)
 
 
 class VolumesTask:
@@ -57,7 +57,7 @@ class VolumesTask:
 
     def __init__(self, job: VolumesJob, card: ShapesCard, train: Bags, validation: Bags | None, device: torch.device):
         self.job, self.card, self.device = job, card, device
-        turns, lattice = turns_of_card(card), lattice_of_card(card)
+        turns, lattice = rotations_of_card(card), voxel_grid_of_card(card)
         size, most = job.training.batch, job.bags.size
         self.shapes = ShapeFeed(train, lattice, turns, size, most, job.seed)
         self._watched = None if validation is None else ShapeFeed(validation, lattice, turns, size, most, job.seed)
@@ -69,7 +69,7 @@ class VolumesTask:
         steps = self.job.training.steps
         if self.device.type == "cpu":
             return (self.shapes.step(step, self.device) for step in range(first_step, steps))
-        return ahead(lambda step: self.shapes.step(step, self.device), first_step, steps)
+        return prefetch(lambda step: self.shapes.step(step, self.device), first_step, steps)
 
     def network(self) -> BagNet:
         """Return the untrained network; its start depends on the seed alone."""
@@ -81,7 +81,7 @@ class VolumesTask:
         """Joint loss of the bags and of the last layer, with labels that are not quite sure."""
         features, sites = batch.x
         logits = net.body(features, sites)  # type: ignore[operator]
-        log_odds, head = net.judge(logits, batch.lengths.to(logits.device))  # type: ignore[operator]
+        log_odds, head = net.pool_and_classify(logits, batch.lengths.to(logits.device))  # type: ignore[operator]
         unsure = self.job.training.smoothing
         share = 0.5 if self.card.several_labels else 1 / head.shape[1]
         target = batch.target * (1 - unsure) + unsure * share
@@ -93,7 +93,7 @@ class VolumesTask:
         found = None if thresholds is None else tuple(thresholds.detach().cpu().tolist())
         return self.card.model_copy(update={"thresholds": found})
 
-    def rate_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
+    def parameter_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
         """The pooling's thresholds learn faster than the weights."""
         pooling = list(net.pooling.parameters())  # type: ignore[union-attr]
         own = {id(p) for p in pooling}
