@@ -14,8 +14,8 @@ import pandas as pd
 from playwright.sync_api import sync_playwright
 
 import bagscope as bs
-from bagscope.engine.card import CellCard
 from bagscope.engine.model_folder import save_model
+from bagscope.images.card import CellCard
 from bagscope.images.task import build_network
 from bagscope.settings.jobs import ImagesJob
 from bagscope.tables.wells import well_name

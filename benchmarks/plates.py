@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bagscope.engine.card import CallCard, IntensityCard, ModelCard, ScaleCard
+from bagscope.engine.card import CallCard
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.normalise import Measured
 from bagscope.files.field import FieldFiles
+from bagscope.images.card import IntensityCard, ModelCard, ScaleCard
 from bagscope.images.task import ImagesTask, LabelledRows
 from bagscope.importers import import_screen, write_screen
 from bagscope.nets.kraus import KrausNet

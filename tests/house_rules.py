@@ -29,13 +29,14 @@ MAY_IMPORT = {
     "volumes": _BELOW_TASKS,
     "report": {"errors", "tables", "files", "ops"},
     "exports": {"errors", "tables", "files", "ops"},
-    "reproduce": _BELOW_TASKS | TASKS | {"synth", "importers", "report.figures", "report.page"},
-    "cli": {"errors", "settings", "engine", "report", "exports", "importers", "synth", "reproduce"} | TASKS,
+    "api": {"errors", "settings", "tables", "engine"},
+    "reproduce": _BELOW_TASKS | TASKS | {"api", "synth", "importers", "report.figures", "report.page"},
+    "cli": {"errors", "settings", "api", "engine", "report", "exports", "importers", "synth", "reproduce"} | TASKS,
     "poolings": {"ops"},
     "__main__": {"cli"},
 }
 # These files name, as texts, what lies above them: the tables of tasks, resolved on first use.
-NAME_TASKS = {"bagscope.engine.tasks", "bagscope.engine.stages"}
+NAME_TASKS = {"bagscope.engine.tasks"}
 # Only these rooms, or files, import these libraries.
 OWNERS = {
     "lightning": {"engine.loop"},

@@ -54,7 +54,7 @@ PLANTED = [
         "bagscope.feed.cache",
         "from importlib import import_module\nimport_module('bagscope.images.train')",
     ),
-    (rules.wrong_way, "bagscope.images.task", "from bagscope.engine.loop import fit"),
+    (rules.wrong_way, "bagscope.feed.cache", "from bagscope.engine.loop import fit"),
     (rules.wrong_way, "bagscope.images.train", "from bagscope.cli.console import Console"),
     (rules.wrong_way, "bagscope.newroom.thing", "x = 1"),
     (rules.wrong_way, "bagscope.reproduce.digits", "from bagscope.report.gallery import make_gallery"),

@@ -11,13 +11,13 @@ __version__ = "0.1.0"
 _PLACES = {
     "BagscopeError": "bagscope.errors",
     "Model": "bagscope.images.predict",
-    "check": "bagscope.engine.check",
+    "check": "bagscope.api",
     "import_screen": "bagscope.importers",
-    "load": "bagscope.engine.stages",
+    "load": "bagscope.api",
     "poolings": "",
     "read_screen": "bagscope.tables.table",
     "report": "",
-    "train": "bagscope.engine.stages",
+    "train": "bagscope.api",
 }
 
 __all__ = ["BagscopeError", "Model", "check", "import_screen", "load", "poolings", "read_screen", "report", "train"]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bagscope.engine.card import CallCard, IntensityCard, ModelCard, ScaleCard
+from bagscope.engine.card import CallCard
 from bagscope.errors import BagscopeError
 from bagscope.feed.augment import UNCHANGED
+from bagscope.images.card import IntensityCard, ModelCard, ScaleCard
 from bagscope.images.cell_windows import EDGE, cut_windows, judge_windows, refuse_outside
 from bagscope.images.self_training import LARGE, CellCrops, own_labels, train_on_own_labels
 from bagscope.nets.bagnet import BagNet

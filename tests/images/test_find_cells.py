@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import toys
-from bagscope.engine.card import CallCard, CellCard, IntensityCard, ModelCard, ScaleCard
+from bagscope.engine.card import CallCard
 from bagscope.errors import BagscopeError, ModelError, SettingsError
+from bagscope.images.card import CellCard, IntensityCard, ModelCard, ScaleCard
 from bagscope.images.cells import FieldView, Known, field_maps, find_cells
 from bagscope.images.nuclear import find_nuclei, nuclear_channel
 from bagscope.nets.bagnet import BagNet

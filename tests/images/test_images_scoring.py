@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from bagscope.engine.card import CallCard, IntensityCard, ModelCard, ScaleCard
+from bagscope.engine.card import CallCard
 from bagscope.errors import ImageReadError
+from bagscope.images.card import IntensityCard, ModelCard, ScaleCard
 from bagscope.images.scoring import element_centres, score_field
 from bagscope.images.task import build_network, intensity_of
 from bagscope.nets.bagnet import BagNet

@@ -8,8 +8,9 @@ import torch
 
 import bagscope as bs
 import toys
-from bagscope.engine.card import CallCard, CellCard, IntensityCard, ModelCard, ScaleCard
+from bagscope.engine.card import CallCard
 from bagscope.files.writer import write_ome_tiff
+from bagscope.images.card import CellCard, IntensityCard, ModelCard, ScaleCard
 from bagscope.images.cells import FieldView
 from bagscope.images.class_regions import bright, class_region, present_regions
 from bagscope.images.objects import parts

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from bagscope.api import load
 from bagscope.engine.events import SILENT
-from bagscope.engine.stages import load
 from bagscope.errors import BagscopeError, ImageReadError
 from bagscope.reproduce import digits_measures as measures
 from bagscope.reproduce import digits_protocol as protocol

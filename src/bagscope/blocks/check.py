@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from bagscope.blocks.rows import KnownBlocks, known_blocks, no_blocks, total
-from bagscope.engine.check import CheckReport, check, files_missing
-from bagscope.errors import SEVERITIES, BagscopeError, Problem, TableError
+from bagscope.blocks.card import BlocksCard
+from bagscope.blocks.rows import COARSE, KnownBlocks, known_blocks, no_blocks, total
+from bagscope.engine import header_findings
+from bagscope.engine.check import Checking, CheckReport, check_fields, files_missing
+from bagscope.errors import SEVERITIES, BagscopeError, Problem, TableError, nearest
 from bagscope.settings.jobs import BlocksJob, BlocksReadJob
+from bagscope.tables import confounding
 from bagscope.tables.boxes import counted
 from bagscope.tables.proportions import Proportions, missing_classes, read_proportions, table_warnings
 from bagscope.tables.spelling import some_lines
+from bagscope.tables.splits import groups_of
 from bagscope.tables.table import Screen
 
-# Share of the pixels that blocks should cover at least.
+# Fraction of the pixels that blocks should cover at least.
 _LEAST_COVER = 0.5
+# Pixel sizes whose ratio is larger belong to different objectives.
+_OTHER_SIZE = 1.1
 NO_TABLE = "blocks need a table of shares: which share of each fine class the blocks of a coarse class hold"
 
 
 @dataclass(frozen=True)
-class BlocksReport:
-    """What a check found: the report of the images, blocks by position, and the table of shares."""
+class BlocksReport(CheckReport):
+    """What the check of a training on blocks found: also the blocks by position, and the proportion table."""
 
-    report: CheckReport
-    known: dict[int, KnownBlocks] = field(default_factory=dict)
+    known: Mapping[int, KnownBlocks] = field(default_factory=dict)
     table: Proportions | None = None
 
 
-def check_blocks(screen: Screen | Path | str, job: BlocksJob) -> BlocksReport:
-    """Find every problem of a screen of blocks before training."""
-    report = check_images(screen, job)
+def check_blocks(screen: Screen | Path | str, job: BlocksJob, pixels: bool = False) -> BlocksReport:
+    """List every problem of a screen of blocks before training."""
+    how = Checking("train", pixels, labels=COARSE, io_timeout=job.compute.io_timeout)
+    report = check_fields(screen, job.table, job.images, how)
     if report.screen is None:
-        return BlocksReport(report)
+        return BlocksReport(report.problems)
     found, file = report.screen, str(report.screen.path or "")
     problems, table = [*report.problems, *files_missing(report.problems, found, job.table)], None
     try:
@@ -64,10 +72,11 @@ def check_blocks(screen: Screen | Path | str, job: BlocksJob) -> BlocksReport:
         problems += missing_classes(table, list(counts), file)
         problems += _absent(table, counts, file)
         problems += table_warnings(table, counts, job.blocks.effective, file)
+        problems += _confounded(known, report, job)
         told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         notes.append(f"{total(blocks):,} blocks of {len(known)} images: {told}")
     problems = sorted(dict.fromkeys(problems), key=lambda problem: SEVERITIES.index(problem.severity))
-    return BlocksReport(replace(report, problems=tuple(problems), notes=tuple(notes)), known, table)
+    return BlocksReport(tuple(problems), found, report.headers, report.listed, tuple(notes), known, table)
 
 
 def _without_unknown(
@@ -117,9 +126,57 @@ def _uncovered(known: dict[int, KnownBlocks], report: CheckReport, file: str) ->
     return [Problem("warn", "uncovered", cause, fix, file)]
 
 
-def check_scoring(screen: Screen | Path | str, job: BlocksReadJob) -> CheckReport:
-    """Find every problem of images whose maps are to be made, a missing pixel size included."""
-    report = check_images(screen, job)
+def _confounded(known: Mapping[int, KnownBlocks], report: CheckReport, job: BlocksJob) -> list[Problem]:
+    """Warn where a plate or a property of the files alone predicts the coarse class of an image's blocks."""
+    if report.screen is None:
+        return []
+    classes = {
+        at: Counter(blocks.blocks.coarse.tolist()).most_common(1)[0][0]
+        for at, blocks in known.items()
+        if len(blocks.blocks)
+    }
+    positions = sorted(classes)
+    rows = report.screen.rows.iloc[positions].assign(label=[str(classes[at]) for at in positions])
+    units = groups_of(rows, "").tolist()
+    properties = header_findings.file_properties(report.headers, positions)
+    found = confounding.of_table(rows, units) + confounding.of_files(rows, units, properties)
+    return confounding.problems(found, str(report.screen.path or ""), job.table.force)
+
+
+def check_scoring(
+    screen: Screen | Path | str, job: BlocksReadJob, card: BlocksCard | None = None, pixels: bool = False
+) -> CheckReport:
+    """List every problem of images that are mapped; with a card, also how they differ from the training images."""
+    report = _without_pixel_size(check_images(screen, job, pixels), job)
+    if report.screen is None:
+        return report
+    more = [*_no_truth(report.screen, job), *([] if card is None else _other_pixel_size(card, report, job))]
+    return replace(report, problems=(*report.problems, *more))
+
+
+def _no_truth(screen: Screen, job: BlocksReadJob) -> list[Problem]:
+    name = job.blocks.truth
+    if not name or name in screen.rows:
+        return []
+    cause = f"blocks.truth = {name!r}, and there is no such column{nearest(name, screen.rows.columns)}"
+    fix = "Name a column of label images (k = the k-th fine class, 0 = unknown), or leave it out."
+    return [Problem("refuse", "no_column", cause, fix, str(screen.path or ""), None, name)]
+
+
+def _other_pixel_size(card: BlocksCard, report: CheckReport, job: BlocksReadJob) -> list[Problem]:
+    """Warn of pixels of another size than in training: the network sees another magnification."""
+    trained, file = card.pixel_um, str(report.screen.path or "") if report.screen else ""
+    sizes = {job.images.pixel_um or header.pixel_um for header in report.headers.values()}
+    other = sorted(um for um in sizes if um and trained and max(um / trained, trained / um) > _OTHER_SIZE)
+    if not other or not trained:
+        return []
+    cause = f"pixels of {', '.join(f'{um:g}' for um in other[:3])} um, the training images have {trained:g} um"
+    fix = "Choose the level of the pyramid that is nearest with --set images.level=1."
+    return [Problem("warn", "other_pixel_size", cause, fix, file)]
+
+
+def _without_pixel_size(report: CheckReport, job: BlocksReadJob) -> CheckReport:
+    """List images whose pixel size is unknown where areas in square micrometres are asked for; else warn."""
     if report.screen is None or job.maps.area == "px" or job.images.pixel_um:
         return report
     unknown = [at for at in sorted(report.headers) if not report.headers[at].pixel_um]
@@ -144,9 +201,10 @@ def check_scoring(screen: Screen | Path | str, job: BlocksReadJob) -> CheckRepor
     return replace(report, problems=(*report.problems, Problem("warn", "no_pixel_size", cause, fix, file)))
 
 
-def check_images(screen: Screen | Path | str, job: BlocksReadJob) -> CheckReport:
-    """Find every problem of images that are looked at, whatever is made of them."""
-    return check(screen, table=job.table, images=job.images, purpose="score", io_timeout=job.compute.io_timeout)
+def check_images(screen: Screen | Path | str, job: BlocksReadJob, pixels: bool = False) -> CheckReport:
+    """List every problem of images that are read, whatever is made of them."""
+    how = Checking("score", pixels, io_timeout=job.compute.io_timeout)
+    return check_fields(screen, job.table, job.images, how)
 
 
 def _absent(table: Proportions, counts: dict[str, int], file: str) -> list[Problem]:

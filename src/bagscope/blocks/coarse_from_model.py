@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,14 @@ from bagscope.engine.compute import threads
 from bagscope.engine.events import Events
 from bagscope.engine.failures import FAILURES, failure_table, of_check, of_error
 from bagscope.engine.inputs import Source, make_source
+from bagscope.engine.run import Target, announce
+from bagscope.engine.scoring import screen_of
+from bagscope.engine.tasks import stages_of
 from bagscope.errors import ImageReadError, SettingsError, nearest
 from bagscope.files.folder import claimed
 from bagscope.files.names import field_name
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_atomic
-from bagscope.images.predict import Model
-from bagscope.images.score import checked
 from bagscope.settings.jobs import ReadJob
 from bagscope.settings.sections import ImagesSection
 from bagscope.tables.frames import csv_bytes
@@ -33,6 +34,14 @@ _MADE, _KEYS = ("row", "well_written"), ("plate", "well", "site")
 
 
 @dataclass(frozen=True)
+class Tile:
+    """The tiles that are scored: their edge in pixels, and the name of the class whose probability is written."""
+
+    size: int
+    name: str
+
+
+@dataclass(frozen=True)
 class TileBoxes:
     """What was written: the table, how many boxes of how many images, and how many images failed."""
 
@@ -43,15 +52,7 @@ class TileBoxes:
 
 
 def box_tiles(
-    model: Model,
-    screen: Screen | Path | str,
-    out: Path,
-    *,
-    size: int,
-    name: str,
-    job: ReadJob,
-    overwrite: bool,
-    events: Events,
+    model: Any, screen: Screen | Path | str, target: Target, tile: Tile, job: ReadJob, events: Events
 ) -> TileBoxes:
     """Judge square tiles of each image, and write a table of boxes `x,y,size,probability` per image.
 
@@ -60,13 +61,14 @@ def box_tiles(
 
     Parameters
     ----------
-    model : of the task `images`. size : edge of a tile in pixels. name : the class whose probability is written.
+    model : of the task `images` (`bagscope.load`).
 
     Raises
     ------
     TableError : nothing can be judged. SettingsError : the model has no such class, or needs larger tiles.
     FolderError : `out` is in use or cannot be written.
     """
+    size, name, out = tile.size, tile.name, target.folder
     if name not in model.classes:
         cause = f"the model has no class '{name}'{nearest(name, model.classes)}"
         raise SettingsError(cause, f"Its classes: {', '.join(model.classes)}.", code="no_class")
@@ -75,11 +77,12 @@ def box_tiles(
     job = job.model_copy(update={"images": images})
     with (
         threads(job.compute.threads),
-        claimed(out, OURS, finished=TABLE, overwrite=overwrite),
+        claimed(out, OURS, finished=TABLE, overwrite=target.overwrite),
         DecodingWorker(job.compute.io_timeout) as worker,
     ):
-        report = checked(model.card, screen, job, events)
-        found = cast(Screen, report.screen)
+        report = stages_of(model.card.task).check(screen, job, model.card)
+        announce(report, events)
+        found = screen_of(report)
         source, failures = make_source(found, report.headers, images, model.card.channels, worker, 0)
         failures += of_check(found, report.problems)
         _refuse_small(source, size)
@@ -108,7 +111,7 @@ def _refuse_small(source: Source, size: int) -> None:
         raise SettingsError(cause, "Give a smaller --size.", code="bad_size")
 
 
-def _boxes(model: Model, source: Source, i: int, size: int, name: str) -> pd.DataFrame:
+def _boxes(model: Any, source: Source, i: int, size: int, name: str) -> pd.DataFrame:
     """Judge the tiles of one image, one at a time."""
     _, height, width = source.store.shapes[i]
     rows = []

@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from shapely.affinity import scale
 
+from bagscope.blocks.card import BlocksCard
 from bagscope.blocks.map_parts import BlockSums, MapPart
 from bagscope.blocks.tiles import decided, judge_tiles
-from bagscope.engine.card import BlocksCard
 from bagscope.exports.geojson import Region, feature_of, geojson_bytes, simplified, write_features
 from bagscope.files.pyramid import write_map
 from bagscope.files.tile_store import TileStore, stored_bytes

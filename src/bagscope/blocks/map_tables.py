@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bagscope.blocks.card import BlocksCard
 from bagscope.blocks.map_image import REGION_COLUMNS
 from bagscope.blocks.map_parts import MapPart
-from bagscope.engine.card import BlocksCard
 from bagscope.engine.parts import Parts
 from bagscope.settings.block_sections import MapsSection
 from bagscope.tables.frames import read_parquet

@@ -1,45 +1,30 @@
-"""A trained model that judges pixels in the hand: what it says of an array, of a screen."""
+"""A trained model of pixels: what it predicts for an array."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from bagscope.blocks.card import BlocksCard
+from bagscope.blocks.task import build_network
 from bagscope.blocks.tiles import decided, probabilities
-from bagscope.engine.card import BlocksCard
-from bagscope.engine.compute import device_of
-from bagscope.engine.events import SILENT, Events
-from bagscope.engine.model_folder import load_model
-from bagscope.engine.score_folder import Scores
+from bagscope.engine.model_folder import load_network
+from bagscope.engine.scoring import ScreenModel
 from bagscope.errors import ImageReadError
-from bagscope.settings.jobs import ReadJob, make_job
-from bagscope.tables.table import Screen
 
 
-class BlocksModel:
-    """A trained model that judges pixels: its folder, its card, and what it can be asked."""
-
-    def __init__(self, folder: Path, network: torch.nn.Module, card: BlocksCard, device: torch.device):
-        self.folder, self.network, self.card, self.device = folder, network, card, device
-
-    def __repr__(self) -> str:
-        return f"BlocksModel({str(self.folder)!r}, classes={list(self.card.classes)})"
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The fine classes, in the order of every array."""
-        return self.card.classes
+class BlocksModel(ScreenModel[BlocksCard]):
+    """A trained model of pixels: its folder, its card, and its predictions."""
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The channels that the network eats, in their order."""
+        """The channels of the network's input, in their order."""
         return self.card.channels
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
-        """Judge every pixel of an image: probabilities (K, H, W), float32.
+        """Return the class probabilities of every pixel of an image, (K, H, W) float32.
 
         Parameters
         ----------
@@ -47,7 +32,7 @@ class BlocksModel:
 
         Raises
         ------
-        ImageReadError : wrong number of channels, or pixels that are no numbers.
+        ImageReadError : wrong number of channels, or NaN or infinite pixels.
         """
         pixels = np.asarray(pixels)
         if pixels.ndim != 3 or len(pixels) != len(self.card.channels) or pixels.dtype.kind not in "buif":
@@ -63,30 +48,8 @@ class BlocksModel:
         """Return the class number of each pixel, (H, W), of probabilities (K, H, W)."""
         return decided(probability, self.card.limits)
 
-    def score(
-        self,
-        screen: Screen | Path | str,
-        out: Path | str,
-        *,
-        config: Path | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-        events: Events = SILENT,
-        **choices: Any,
-    ) -> Scores:
-        """Map all images of a screen, and write a score folder; see `Model.score`.
 
-        Each image becomes a map in `maps/` and outlines in `regions/`; the tables say how much of it is of each class.
-        """
-        from bagscope.blocks.score import score_blocks
-
-        return score_blocks(
-            self, screen, Path(out), config=config, resume=resume, overwrite=overwrite, events=events, choices=choices
-        )
-
-
-def open_blocks(folder: Path, device: str = "auto") -> BlocksModel:
-    """Open a model folder of the task; see `bagscope.load`."""
-    place = device_of(make_job(ReadJob, None, {"device": device}).compute)
-    network, card = load_model(Path(folder), place, BlocksCard)
-    return BlocksModel(Path(folder), network, card, place)
+def open_model(folder: Path, device: torch.device) -> BlocksModel:
+    """Load a model folder of the task `blocks`; see `bagscope.load`."""
+    network, card = load_network(folder, device, BlocksCard, build_network)
+    return BlocksModel(folder, network, card, device)

@@ -1,16 +1,15 @@
-"""How a model maps every image of a screen: a map, outlines, and what they add up to."""
+"""How a model maps every image of a screen: a map, outlines, and areas of images, wells and treatments."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from bagscope.blocks.check import check_scoring
+from bagscope.blocks.card import BlocksCard
 from bagscope.blocks.map_evaluation import EVALUATION, evaluation_table, map_accuracy, truth_of
 from bagscope.blocks.map_image import Picture, Places, Rules, limits_of, make_map, outlined, tile_edge
 from bagscope.blocks.map_parts import MapAccuracy, MapPart, load_part, save_part
@@ -19,209 +18,151 @@ from bagscope.blocks.panels import panelled
 from bagscope.blocks.rows import COARSE, KnownBlocks, blocks_of_row, listed, says_per_cent, side_file, zoom_of
 from bagscope.engine.check import CheckReport
 from bagscope.engine.checked import checked_options
-from bagscope.engine.compute import threads
-from bagscope.engine.events import Events
-from bagscope.engine.failures import FAILURES, Failure, failure_table, of_check, of_error
+from bagscope.engine.failures import FAILURES, Failure, of_check
 from bagscope.engine.inputs import Source, field_signature, make_source
+from bagscope.engine.loaded import LoadedModel
 from bagscope.engine.parts import PARTS, Parts, fingerprint
-from bagscope.engine.predictions import JudgedFields, gone, refuse_changed, stop_when_too_many
-from bagscope.engine.score_folder import RUN, TABLES, Counts, Provenance, Scores, holds, provenance, told_of_cells
-from bagscope.errors import BagscopeError, ImageReadError, Problem, SettingsError, TableError, nearest
+from bagscope.engine.predictions import (
+    Predictions,
+    RowLimit,
+    drive_error,
+    refuse_changed,
+    score_each,
+    training_splits,
+)
+from bagscope.engine.run import Run
+from bagscope.engine.score_folder import RUN, TABLES, Details, Provenance, Result, Scores, write_folder
+from bagscope.engine.scoring import screen_of
+from bagscope.errors import BagscopeError
 from bagscope.exports.geojson import read_features, write_features
-from bagscope.files.folder import claimed
 from bagscope.files.names import field_name
 from bagscope.files.reader import Header
 from bagscope.files.signature import signature
 from bagscope.files.tile_store import TileStore
-from bagscope.files.worker import DecodingWorker
-from bagscope.files.writer import replacing, write_atomic, write_json
+from bagscope.files.writer import replacing
 from bagscope.settings.block_sections import BlocksSection
-from bagscope.settings.jobs import BlocksReadJob, make_job
+from bagscope.settings.jobs import BlocksReadJob
 from bagscope.tables.boxes import Blocks
-from bagscope.tables.frames import csv_bytes, table_files, write_parquet_of
-from bagscope.tables.splits import TRAIN, VALIDATION
+from bagscope.tables.frames import csv_bytes, write_parquet_of
 from bagscope.tables.table import Screen
-
-if TYPE_CHECKING:
-    from bagscope.blocks.predict import BlocksModel
 
 MAPS, OUTLINES = "maps", "regions"
 REGIONS, GEOJSON = "regions.parquet", "regions.geojson"
-OURS = (*TABLES, FAILURES, RUN, PARTS, MAPS, OUTLINES, REGIONS, GEOJSON, EVALUATION, CONSISTENCY)
-# Pixel sizes that differ by more are another objective.
-_OTHER_SIZE = 1.1
+SCORE_FILES = (*TABLES, FAILURES, RUN, PARTS, MAPS, OUTLINES, REGIONS, GEOJSON, EVALUATION, CONSISTENCY)
 
 
-def score_blocks(
-    model: BlocksModel,
-    screen: Screen | Path | str,
-    out: Path,
-    *,
-    config: Path | None,
-    resume: bool,
-    overwrite: bool,
-    events: Events,
-    choices: Mapping[str, Any],
-) -> Scores:
-    """Map all images of a screen and write a score folder; see `BlocksModel.score`."""
-    job, began = cast(BlocksReadJob, make_job(BlocksReadJob, config, choices)), time.monotonic()
-    _refuse_settings(model, job)
-    with (
-        threads(job.compute.threads),
-        claimed(out, OURS, finished=RUN, resume=resume, overwrite=overwrite),
-        DecodingWorker(job.compute.io_timeout) as worker,
-    ):
-        report = check_scoring(screen, job)
-        report.refuse()
-        if report.screen is None:
-            raise TableError(list(report.problems))
-        _refuse_truth(report.screen, job)
-        problems = [*report.problems, *_unlike(model, report, job)]
-        for note in report.notes:
-            events.say(note)
-        for problem in problems:
-            events.warn(str(problem))
-        source, failures = make_source(report.screen, report.headers, job.images, model.channels, worker, 0)
-        failures = [*of_check(report.screen, report.problems), *failures]
-        judged = _Screen(model, report.screen, report.headers, source, job, out, events).mapped(failures)
-        warned = tuple(str(problem) for problem in problems if problem.severity == "warn")
-        how = Provenance(job, warned, time.monotonic() - began, model.folder)
-        return _written(model, report.screen, judged, how, out, events)
+@dataclass
+class MapPredictions(Predictions):
+    """The maps of a screen's images, by position in the screen."""
+
+    maps: dict[int, MapPart] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> int:
+        """Number of images that have a map."""
+        return len(self.maps)
 
 
-def _refuse_settings(model: BlocksModel, job: BlocksReadJob) -> None:
-    background, classes = job.maps.background, model.classes
-    if background and background not in classes:
-        cause = f"maps.background = {background!r} is no fine class{nearest(background, classes)}"
-        raise SettingsError(cause, f"The model's are {', '.join(classes)}.", code="bad_setting")
-    if job.maps.threshold == "table" and model.card.limits is None:
-        cause = "maps.threshold = 'table', and the model has no threshold from its table"
-        fix = "Train it with --set maps.threshold=table (two classes), or leave it out here."
-        raise SettingsError(cause, fix, code="bad_setting")
+def predict_rows(model: LoadedModel[BlocksCard], report: CheckReport, run: Run[BlocksReadJob]) -> MapPredictions:
+    """Map every usable image of a checked screen; see `engine.tasks.Stages`."""
+    screen = screen_of(report)
+    source, misfits = make_source(screen, report.headers, run.job.images, model.card.channels, run.worker, 0)
+    predictions = MapPredictions(failures=[*of_check(screen, report.problems), *misfits])
+    mapper = _Mapper(model, report, source, run)
+    positions = source.positions.tolist()
+    rows = ((at, partial(mapper.map_row, i, at, predictions)) for i, at in enumerate(positions))
+    mapper.announce()
+    score_each(rows, predictions, RowLimit(run.job, len(screen)), lambda done: mapper.progress(done, 0))
+    return predictions
 
 
-def _refuse_truth(screen: Screen, job: BlocksReadJob) -> None:
-    name = job.blocks.truth
-    if name and name not in screen.rows:
-        cause = f"blocks.truth = {name!r}, and there is no such column{nearest(name, screen.rows.columns)}"
-        fix = "Name a column of label images (k = the k-th fine class, 0 = unknown), or leave it out."
-        raise TableError([Problem("refuse", "no_column", cause, fix, str(screen.path or ""), None, name)])
+class _Mapper:
+    """Maps the images of a screen; stored maps that are still valid are taken over."""
 
-
-def _unlike(model: BlocksModel, report: CheckReport, job: BlocksReadJob) -> list[Problem]:
-    """Say what the network sees otherwise than in training."""
-    file, trained = str(report.screen.path or "") if report.screen else "", model.card.pixel_um
-    found = []
-    sizes = {job.images.pixel_um or header.pixel_um for header in report.headers.values()}
-    other = sorted(um for um in sizes if um and trained and max(um / trained, trained / um) > _OTHER_SIZE)
-    if other and trained:
-        told = ", ".join(f"{um:g}" for um in other[:3])
-        cause = f"pixels of {told} um, the training images have {trained:g} um"
-        fix = "Choose the level of the pyramid that is nearest with --set images.level=1."
-        found.append(Problem("warn", "other_pixel_size", cause, fix, file))
-    return found
-
-
-class _Judged(JudgedFields):
-    """Maps by position in the screen, failures, and what the model was trained on among them."""
-
-    def __init__(self, failures: list[Failure]):
-        super().__init__(failures=failures)
-        self.maps: dict[int, MapPart] = {}
-
-
-class _Screen:
-    """The images of a screen on their way to maps."""
-
-    def __init__(
-        self,
-        model: BlocksModel,
-        screen: Screen,
-        headers: Mapping[int, Header],
-        source: Source,
-        job: BlocksReadJob,
-        out: Path,
-        events: Events,
-    ):
-        self._model, self._screen, self._headers, self._source = model, screen, headers, source
-        self._job, self._out, self._events = job, out, events
-        self._parts = Parts(out / PARTS)
-        self._confidence = job.calls.confidence if "confidence" in job.calls.model_fields_set else (
-            model.card.calls.confidence
-        )  # fmt: skip
+    def __init__(self, model: LoadedModel[BlocksCard], report: CheckReport, source: Source, run: Run[BlocksReadJob]):
+        self._model, self._source, self._job = model, source, run.job
+        self._screen, self._headers = screen_of(report), report.headers
+        self._out, self._events = run.target.folder, run.events
+        self._parts = Parts(self._out / PARTS)
+        self._splits = training_splits(model.card)
+        calls = run.job.calls
+        is_given = "confidence" in calls.model_fields_set
+        self._confidence = calls.confidence if is_given else model.card.calls.confidence
         trained = checked_options(BlocksSection, model.card.blocks, "blocks")
-        given = {name: getattr(job.blocks, name) for name in job.blocks.model_fields_set}
+        given = {name: getattr(run.job.blocks, name) for name in run.job.blocks.model_fields_set}
         self._blocks = BlocksSection(**(trained | given | {"pixels": ""}))
-        self._per_cent = says_per_cent(screen, source.positions.tolist())
+        self._per_cent = says_per_cent(self._screen, source.positions.tolist())
         self._pixels = [height * width for _, height, width in source.store.shapes]
 
-    def mapped(self, failures: list[Failure]) -> _Judged:
-        """Map all images; what was mapped before and has not changed is taken over."""
-        judged, total = _Judged(failures), len(self._source.positions)
-        rows = self._model.card.training.get("rows", {})
-        known = {sign: part for part in (TRAIN, VALIDATION) for sign in rows.get(part, ())}
+    def announce(self) -> None:
+        """Report how much will be mapped, and where the maps go."""
         edge = tile_edge(self._job.maps, self._model.network)
-        said = f"{total} images, {sum(self._pixels) / 1e6:,.1f} megapixels, in tiles of {edge} px"
-        self._events.say(f"{said}; maps into {self._out / MAPS}")
-        for i, at in enumerate(self._source.positions.tolist()):
-            try:
-                sign = field_signature(self._source.store.fields[i])
-                if sign in known:
-                    judged.known[at] = known[sign]
-                judged.maps[at] = self._one(i, at, sign, judged)
-            except ImageReadError as error:
-                judged.failures.append(of_error(at, "score", error))
-            except OSError as error:
-                judged.failures.append(of_error(at, "score", gone(self._source.store.fields[i], error)))
-            stop_when_too_many(judged, self._job, len(self._screen))
-            self._tell(i, self._pixels[i])
-        return judged
+        size = f"{len(self._pixels)} images, {sum(self._pixels) / 1e6:,.1f} megapixels, in tiles of {edge} px"
+        self._events.say(f"{size}; maps into {self._out / MAPS}")
 
-    def _tell(self, i: int, done: int) -> None:
-        whole = (sum(self._pixels[:i]) + done) // 1_000_000
-        self._events.progress("mapping megapixels", whole, max(1, sum(self._pixels) // 1_000_000))
+    def progress(self, images: int, pixels: int) -> None:
+        """Report progress in megapixels: of finished images, and pixels of the next one."""
+        done = (sum(self._pixels[:images]) + pixels) // 1_000_000
+        self._events.progress("mapping megapixels", done, max(1, sum(self._pixels) // 1_000_000))
 
-    def _one(self, i: int, at: int, sign: str, judged: _Judged) -> MapPart:
-        header, store = self._headers[at], self._source.store
+    def map_row(self, i: int, at: int, predictions: MapPredictions) -> None:
+        """Map image number i of the source, which is at this position of the screen."""
+        try:
+            sign = field_signature(self._source.store.fields[i])
+            if sign in self._splits:
+                predictions.training_split[at] = self._splits[sign]
+            predictions.maps[at] = self._part(i, at, sign, predictions)
+        except OSError as error:
+            raise drive_error(self._source.store.fields[i], error) from None
+
+    def _part(self, i: int, at: int, sign: str, predictions: MapPredictions) -> MapPart:
+        header, model = self._headers[at], self._model
         name = field_name(at, [Path(str(self._screen.rows[self._screen.image_columns[0]].iloc[at])).stem])
         names = (f"{MAPS}/{name}.ome.tif", f"{OUTLINES}/{name}.geojson")
         places = Places(self._out / names[0], self._out / names[1], self._parts.cells_path(at), names)
-        blocks = self._known(i, at, header, judged).blocks
-        truth, side = self._truth(at, header, judged)
+        blocks = self._known(i, at, header, predictions).blocks
+        truth, truth_signature = self._truth(at, header, predictions)
         mark = fingerprint(
             sign,
-            self._model.card.weights_sha256,
+            model.card.weights_sha256,
             self._job.images,
             self._job.maps,
             self._confidence,
             self._job.seed,
             [values.tolist() for values in (blocks.y, blocks.x, blocks.size, blocks.coarse)],
-            side,
+            truth_signature,
         )
         files = [places.map, places.outlines, places.table]
-        there = load_part(self._parts.path(at), mark, files)
-        if there is not None:
-            return there
-        picture = self._picture(i, at, header, blocks)
-        right: list[MapAccuracy] = []
-
-        def look(tiles: TileStore) -> None:
-            if truth is not None:
-                card, maps = self._model.card, self._job.maps
-                own = truth_of(truth, header, card.classes)
-                names = outlined(card, maps)
-                right.extend(map_accuracy(tiles, own, names, card.classes, limits_of(card, maps), card.block_px))
-
-        rules = Rules(self._job.maps, self._confidence, self._job.seed)
-        model = self._model
+        stored = load_part(self._parts.path(at), mark, files)
+        if stored is not None:
+            return stored
+        accuracies: list[MapAccuracy] = []
+        picture, rules = self._picture(i, at, header, blocks), Rules(self._job.maps, self._confidence, self._job.seed)
+        evaluate = partial(self._evaluate, truth, header, accuracies)
         part = make_map(
-            model.network, model.card, picture, places, rules, model.device, look, lambda done: self._tell(i, done)
+            model.network,
+            model.card,
+            picture,
+            places,
+            rules,
+            model.device,
+            evaluate,
+            lambda pixels: self.progress(i, pixels),
         )
-        refuse_changed(store.fields[i], sign)
-        part = replace(part, right=tuple(right), kept=signature(files))
+        refuse_changed(self._source.store.fields[i], sign)
+        part = replace(part, right=tuple(accuracies), kept=signature(files))
         save_part(self._parts.path(at), mark, part)
-        judged.megapixels += self._pixels[i] / 1e6
+        predictions.megapixels += self._pixels[i] / 1e6
         return part
+
+    def _evaluate(self, truth: Path | None, header: Header, accuracies: list[MapAccuracy], tiles: TileStore) -> None:
+        """Compare a map with the true classes, where there are any."""
+        if truth is None:
+            return
+        card, maps = self._model.card, self._job.maps
+        labels = truth_of(truth, header, card.classes)
+        names, limits = outlined(card, maps), limits_of(card, maps)
+        accuracies.extend(map_accuracy(tiles, labels, names, card.classes, limits, card.block_px))
 
     def _picture(self, i: int, at: int, header: Header, blocks: Blocks) -> Picture:
         store, job = self._source.store, self._job
@@ -231,7 +172,7 @@ class _Screen:
             return store.window(i, y0, y1, x0, x1)
 
         zoom, um = zoom_of(field, header), float(self._source.pixel_um[i])
-        tile, reach = tile_edge(job.maps, self._model.network), int(self._model.network.reach)  # type: ignore[arg-type]
+        tile, reach = tile_edge(job.maps, self._model.network), int(self._model.network.reach)
         return Picture(
             panelled(read, header, tile, reach),
             header.height,
@@ -242,7 +183,7 @@ class _Screen:
             field.paths[0].name,
         )
 
-    def _known(self, i: int, at: int, header: Header, judged: _Judged) -> KnownBlocks:
+    def _known(self, i: int, at: int, header: Header, predictions: MapPredictions) -> KnownBlocks:
         """Blocks of an image; a table of them that cannot be read costs the comparison, not the map."""
         none = np.empty(0, np.int64)
         nothing = KnownBlocks(Blocks(none, none, none, np.empty(0, dtype=object)), None)
@@ -254,13 +195,13 @@ class _Screen:
                 self._screen, at, header, self._blocks, len(self._model.classes), zoom=zoom, per_cent=self._per_cent
             )
         except BagscopeError as error:
-            judged.failures.append(self._aside(error, at, COARSE))
+            predictions.failures.append(self._aside(error, at, COARSE))
             return nothing
         for problem in problems:
             self._events.warn(str(problem))
         return found
 
-    def _truth(self, at: int, header: Header, judged: _Judged) -> tuple[Path | None, str]:
+    def _truth(self, at: int, header: Header, predictions: MapPredictions) -> tuple[Path | None, str]:
         """Where the true classes of an image stand, and their signature; labels that do not fit cost the comparison."""
         name = self._job.blocks.truth
         if not name:
@@ -272,7 +213,7 @@ class _Screen:
             truth_of(path, header, self._model.classes)
             return path, signature([path])
         except BagscopeError as error:
-            judged.failures.append(self._aside(error, at, "truth"))
+            predictions.failures.append(self._aside(error, at, "truth"))
             return None, ""
 
     def _aside(self, error: BagscopeError, at: int, stage: str) -> Failure:
@@ -280,38 +221,37 @@ class _Screen:
         return Failure(at, stage, problem)
 
 
-def _written(model: BlocksModel, screen: Screen, judged: _Judged, how: Provenance, out: Path, events: Events) -> Scores:
-    """Write what maps add up to, then run.json: a score folder without it is unfinished."""
-    job, parts, card = cast(BlocksReadJob, how.job), judged.maps, model.card
-    levels = levels_of_maps(screen, card, parts, judged.known, job.maps, job.seed)
-    failures = failure_table(screen, judged.failures)
-    files = {FAILURES: csv_bytes(failures)}
-    for level in ("images", "wells", "treatments"):
-        files |= table_files(getattr(levels, level), level)
+def write_scores(
+    model: LoadedModel[BlocksCard],
+    screen: Screen,
+    predictions: MapPredictions,
+    how: Provenance,
+    run: Run[BlocksReadJob],
+) -> Scores:
+    """Write areas, outlines and the comparison with blocks and true classes; see `engine.tasks.Stages`."""
+    job, parts, card, out = run.job, predictions.maps, model.card, run.target.folder
+    levels = levels_of_maps(screen, card, parts, predictions.training_split, job.maps, job.seed)
+    files = {}
     if any(part.blocks for part in parts.values()):
         files[CONSISTENCY] = csv_bytes(consistency_table(card, parts))
     if any(part.right for part in parts.values()):
-        names = outlined(card, job.maps)
-        told = evaluation_table(parts, screen.rows, screen.image_columns[0], names, judged.known, job.seed)
-        files[EVALUATION] = csv_bytes(told)
-    digest = fingerprint(sorted((at, part.kept) for at, part in parts.items()))
-    if told_of_cells(out) == digest and all(holds(out / name, content) for name, content in files.items()):
-        events.say(f"{out} is finished already, and nothing has changed")
-    else:
-        (out / RUN).unlink(missing_ok=True)
-        for name in (CONSISTENCY, EVALUATION):
-            (out / name).unlink(missing_ok=True)
+        names, splits = outlined(card, job.maps), predictions.training_split
+        table = evaluation_table(parts, screen.rows, screen.image_columns[0], names, splits, job.seed)
+        files[EVALUATION] = csv_bytes(table)
+
+    def write_regions() -> None:
         write_parquet_of(region_frames(parts, screen, out / PARTS), out / REGIONS)
         with replacing(out / GEOJSON, 0) as stream:
             write_features(stream, _features(parts, out))
-        for name, content in files.items():
-            write_atomic(out / name, content)
-        counts = Counts(len(parts), len(failures), judged.megapixels)
-        limits = {"limits": limits_of(card, job.maps)}
-        write_json(out / RUN, provenance(screen, card, how, counts, digest) | limits)
-    if len(failures):
-        events.warn(f"{len(failures)} of {len(screen)} failed, see {out / FAILURES}")
-    return Scores(out, levels.images, levels.wells, levels.treatments, failures)
+
+    details = Details(
+        fingerprint(sorted((at, part.kept) for at, part in parts.items())),
+        write_regions,
+        files,
+        optional=(CONSISTENCY, EVALUATION),
+        facts={"limits": limits_of(card, job.maps)},
+    )
+    return write_folder(Result(screen, card, levels, predictions, how), details, run)
 
 
 def _features(parts: Mapping[int, MapPart], out: Path) -> Iterator[bytes]:

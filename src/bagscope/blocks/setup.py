@@ -10,16 +10,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from bagscope.blocks.card import BlocksCard, ScalingCard
 from bagscope.blocks.samples import BlockCrops, BlockRows, Scaling, own_scaling
 from bagscope.blocks.task import BlocksTask, build_network
-from bagscope.engine.card import BlocksCard, CallCard, ReadingCard, ScalingCard
-from bagscope.errors import SettingsError
+from bagscope.engine.card import CallCard, ReadingCard
+from bagscope.errors import SettingsError, nearest
 from bagscope.feed.cache import PixelStore
-from bagscope.settings.jobs import BlocksJob
+from bagscope.settings.jobs import BlocksJob, BlocksReadJob
 from bagscope.tables.boxes import Blocks, counted, covered
 from bagscope.tables.proportions import Proportions
-
-__all__ = ["apply_recipe", "build_network", "make_task", "pseudo_label_pixels", "refuse_impossible", "with_pixels"]
 
 _MEASURED = 40
 
@@ -35,6 +34,23 @@ def refuse_impossible(job: BlocksJob) -> None:
         cause = f"split.folds = {job.split.folds}: blocks have no cross-fitted scores"
         fix = "Leave it out; keep images aside with a column 'split', and score them."
         raise SettingsError(cause, fix, code="no_folds")
+
+
+def refuse_impossible_maps(job: BlocksReadJob, card: BlocksCard) -> None:
+    """Refuse settings of maps that a model cannot meet.
+
+    Raises
+    ------
+    SettingsError : an unknown class, or a threshold that the model does not have.
+    """
+    background, classes = job.maps.background, card.classes
+    if background and background not in classes:
+        cause = f"maps.background = {background!r} is no fine class{nearest(background, classes)}"
+        raise SettingsError(cause, f"The model's are {', '.join(classes)}.", code="bad_setting")
+    if job.maps.threshold == "table" and card.limits is None:
+        cause = "maps.threshold = 'table', and the model has no threshold from its table"
+        fix = "Train it with --set maps.threshold=table (two classes), or leave it out here."
+        raise SettingsError(cause, fix, code="bad_setting")
 
 
 # The recipe of "Label super resolution with inter-instance loss" (2019), section 4, by our names.

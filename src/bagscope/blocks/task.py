@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from bagscope.blocks.card import BlocksCard
 from bagscope.blocks.samples import BlockCrops, BlockRows, Scaling, View
-from bagscope.engine.card import BlocksCard
 from bagscope.engine.checked import checked_options
 from bagscope.engine.task import Part
 from bagscope.feed.batch import Batch

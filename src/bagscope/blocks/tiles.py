@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from bagscope.blocks.card import BlocksCard
 from bagscope.blocks.samples import LEAST_SD, as_input
-from bagscope.engine.card import BlocksCard
 from bagscope.nets.folded import folded
 
 TILE = 512

@@ -1,10 +1,9 @@
-"""How images with coarse blocks become a model that judges pixels: read, train, learn once more from sure pixels."""
+"""How images with coarse blocks become a model of pixels: read, train, learn once more from pseudo-labels."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,64 +12,52 @@ import pandas as pd
 import torch
 
 from bagscope.blocks import setup
-from bagscope.blocks.check import BlocksReport, check_blocks
-from bagscope.blocks.predict import BlocksModel, open_blocks
+from bagscope.blocks.card import BlocksCard
+from bagscope.blocks.check import BlocksReport
 from bagscope.blocks.samples import BlockRows
 from bagscope.blocks.task import BlocksTask
 from bagscope.blocks.tiles import probabilities
 from bagscope.engine import loop
-from bagscope.engine.card import BlocksCard
-from bagscope.engine.card_file import CARD, load_card_as
-from bagscope.engine.compute import device_of, memory_kept, threads, trains_in_bf16
+from bagscope.engine.card_file import CARD
+from bagscope.engine.check import CheckReport
+from bagscope.engine.compute import trains_in_bf16
 from bagscope.engine.events import Events
-from bagscope.engine.failures import FAILURES, failure_table, of_check, of_error
+from bagscope.engine.failures import FAILURES, Failure, of_check, of_error
 from bagscope.engine.inputs import channels_of, field_signature, make_source
-from bagscope.engine.model_folder import WEIGHTS, save_model
-from bagscope.engine.model_readme import blocks_readme
-from bagscope.engine.origin import origin
+from bagscope.engine.model_folder import WEIGHTS
 from bagscope.engine.parts import fingerprint
-from bagscope.engine.plan import plan_of, refuse_other
-from bagscope.errors import ImageReadError, ModelError, TableError
-from bagscope.files.folder import claimed
+from bagscope.engine.plan import Plan, plan_of
+from bagscope.engine.run import Run
+from bagscope.engine.training import HISTORY, README, RESUME, Trained, created, finished_card, write_model
+from bagscope.errors import ImageReadError, TableError
 from bagscope.files.memory import free_memory
-from bagscope.files.worker import DecodingWorker
-from bagscope.files.writer import write_atomic
 from bagscope.settings.jobs import BlocksJob
 from bagscope.tables.boxes import counted
-from bagscope.tables.frames import csv_bytes
 from bagscope.tables.proportions import Proportions
 from bagscope.tables.table import Screen
 
-RESUME, PLAN = "resume", "plan.json"
-HISTORY, README, PROPORTIONS = "history.csv", "README.md", "proportions.csv"
-OURS = (CARD, WEIGHTS, HISTORY, README, PROPORTIONS, FAILURES, RESUME)
+PROPORTIONS = "proportions.csv"
+MODEL_FILES = (CARD, WEIGHTS, HISTORY, README, PROPORTIONS, FAILURES, RESUME)
 
 
-def train_blocks(
-    screen: Screen | Path | str, out: Path, job: BlocksJob, *, resume: bool, overwrite: bool, events: Events
-) -> BlocksModel:
-    """Learn from the blocks of a screen, and write a model folder; see `bagscope.train`."""
-    job, device = setup.apply_recipe(job), device_of(job.compute)
-    with (
-        threads(job.compute.threads),
-        memory_kept(),
-        claimed(out, OURS, finished=CARD, resume=resume, overwrite=overwrite),
-        DecodingWorker(job.compute.io_timeout) as worker,
-    ):
-        checked = check_blocks(screen, job)
-        checked.report.refuse()
-        for note in checked.report.notes:
-            events.say(note)
-        for problem in checked.report.problems:
-            events.warn(str(problem))
-        ready = _read(checked, job, worker, events)
-        _one_model(ready, out, job, device, resume, events)
-    return open_blocks(out, job.compute.device)
+def train(report: CheckReport, run: Run[BlocksJob]) -> None:
+    """Train on the blocks of a checked screen; see `engine.tasks.Stages`."""
+    ready = _read(report, run)
+    plan = plan_of(*_labelled(ready, run.job))
+    folder = run.target.folder
+    if finished_card(folder, plan, BlocksCard, run) is not None:
+        return
+    task, trained = _fit(ready, folder, plan, run)
+    late = [
+        of_error(int(np.flatnonzero(ready.screen.rows["row"] == line)[0]), "train", error)
+        for line, error in task.crops.unreadable.items()
+    ]
+    write_model(folder, trained, plan, run, (ready.screen, [*ready.failures, *late]))
 
 
 @dataclass(frozen=True)
 class _Ready:
-    """What can be trained on: rows of pixels and blocks, their table, the expert's table, channels, failures."""
+    """Images that can be trained on, with their blocks, the proportion table, and the rows that failed."""
 
     rows: BlockRows
     table: pd.DataFrame
@@ -79,104 +66,79 @@ class _Ready:
     pixel_um: float | None
     signatures: tuple[str, ...]
     screen: Screen
-    failures: list[Any]
-    warned: tuple[str, ...]
+    failures: list[Failure]
 
 
-def _read(checked: BlocksReport, job: BlocksJob, worker: DecodingWorker, events: Events) -> _Ready:
-    screen, table = checked.report.screen, checked.table
-    if screen is None or table is None:
-        raise TableError(list(checked.report.problems))
-    headers = {at: checked.report.headers[at] for at in checked.known}
+def _read(report: CheckReport, run: Run[BlocksJob]) -> _Ready:
+    """Open the images of a checked screen that have blocks.
+
+    Raises
+    ------
+    TableError : no image with blocks can be read.
+    """
+    if not isinstance(report, BlocksReport) or report.screen is None or report.table is None:
+        raise TableError(list(report.problems))
+    screen, job = report.screen, run.job
+    headers = {at: report.headers[at] for at in report.known}
     channels = channels_of(screen, headers, job.images.channels)
-    source, failures = make_source(screen, headers, job.images, channels, worker, free_memory())
-    failures = [*of_check(screen, checked.report.problems), *failures]
-    good, signs = [], []
+    source, misfits = make_source(screen, headers, job.images, channels, run.worker, free_memory())
+    failures = [*of_check(screen, report.problems), *misfits]
+    good, signatures = [], []
     for i, at in enumerate(source.positions.tolist()):
         try:
             if source.store.held:
                 source.store.whole(i)
-            signs.append(field_signature(source.store.fields[i]))
+            signatures.append(field_signature(source.store.fields[i]))
             good.append(i)
         except ImageReadError as error:
             failures.append(of_error(at, "read", error))
-        events.progress("reading images", i + 1, len(source.positions))
+        run.events.progress("reading images", i + 1, len(source.positions))
     source = source.take(np.array(good, np.int64))
-    known = [checked.known[int(at)] for at in source.positions]
+    known = [report.known[int(at)] for at in source.positions]
     if not known:
-        raise TableError(list(checked.report.problems) or [failures[0].problem])
+        raise TableError(list(report.problems) or [failures[0].problem])
     lines = screen.rows["row"].to_numpy(np.int64)[source.positions]
-    rows = BlockRows(source.store, [one.blocks for one in known], lines, [one.pixels for one in known])
-    warned = tuple(str(problem) for problem in checked.report.problems if problem.severity == "warn")
-    return _Ready(
-        rows,
-        screen.rows.iloc[source.positions],
-        table,
-        channels,
-        source.common_pixel_um(),
-        tuple(signs),
-        screen,
-        failures,
-        warned,
-    )
+    rows = BlockRows(source.store, [image.blocks for image in known], lines, [image.pixels for image in known])
+    table = screen.rows.iloc[source.positions]
+    um = source.common_pixel_um()
+    return _Ready(rows, table, report.table, channels, um, tuple(signatures), screen, failures)
 
 
-def _one_model(ready: _Ready, out: Path, job: BlocksJob, device: torch.device, resume: bool, events: Events) -> None:
-    plan = plan_of(*_labelled(ready, job))
-    if (out / CARD).is_file():
-        if load_card_as(out, BlocksCard).training.get("plan") != plan.fingerprint:
-            cause = "the model there was trained on other rows or files, or with other settings"
-            fix = "Name another folder with -o, or replace it with --overwrite."
-            raise ModelError(cause, fix, code="changed", file=out)
-        events.say(f"{out} is finished already")
-        return
-    refuse_other(out / RESUME / PLAN, plan)
-    plan.save(out / RESUME / PLAN)
+def _fit(ready: _Ready, folder: Path, plan: Plan, run: Run[BlocksJob]) -> tuple[BlocksTask, Trained[BlocksCard]]:
+    """Train the network on counts of pixels, and once more on pseudo-labels."""
+    job, device, events, resume = run.job, run.device, run.events, run.target.resume
     task = setup.make_task(job, ready.rows, ready.proportions, ready.channels, ready.pixel_um, device)
     bf16 = trains_in_bf16(job.compute, device)
-    fitted = loop.fit(task, job.training, job.seed, device, bf16, out / RESUME, plan.fingerprint, resume, events)
+    fitted = loop.fit(task, job.training, job.seed, device, bf16, folder / RESUME, plan.fingerprint, resume, events)
     network, card, history = fitted.network, task.card, fitted.history
     if job.second.steps:
-        network, more = _second(task, network, job, device, bf16, out / RESUME / "second", events)
+        network, more = _second(task, network, job, device, bf16, folder / RESUME / "second", events)
         history = [*history, *more]
-    # A weak table makes maps that hold too little; its mean shares are better known than what it says of one block.
+    # A weak table makes maps with too little of a class; its mean fractions are better known than those of a block.
     weak = ready.proportions.is_weak(counted(ready.rows.blocks)) if len(ready.rows.blocks) else False
     if job.maps.threshold == "table" or (job.maps.threshold == "auto" and weak):
         card = card.model_copy(update={"limits": _limits(task, network, ready, device)})
-    training = {
-        "kept_step": fitted.kept_step,
-        "rows": {"train": sorted(ready.signatures), "validation": []},
-        "plan": plan.fingerprint,
-        "blocks": counted(ready.rows.blocks),
-        "warnings": list(ready.warned),
-    }
-    made = origin() | {"device": str(device), "precision": "bf16" if bf16 else "fp32", "seed": job.seed}
-    card = card.model_copy(update={"training": card.training | training, "created": made})
-    late = [
-        of_error(int(np.flatnonzero(ready.screen.rows["row"] == line)[0]), "train", error)
-        for line, error in task.crops.unreadable.items()
-    ]
-    if ready.failures or late:
-        failures = [*ready.failures, *late]
-        write_atomic(out / FAILURES, csv_bytes(failure_table(ready.screen, failures)))
-        events.warn(f"{len(failures)} of {len(ready.screen)} failed, see {out / FAILURES}")
-    write_atomic(out / HISTORY, csv_bytes(pd.DataFrame(history)))
-    write_atomic(out / PROPORTIONS, ready.proportions.to_csv())
-    write_atomic(out / README, blocks_readme(card))
-    save_model(out, network, card)
-    shutil.rmtree(out / RESUME, ignore_errors=True)
+    trained = Trained(
+        network=network,
+        card=card.model_copy(update={"created": created(run, bf16)}),
+        fitted=replace(fitted, history=history),
+        rows={"train": ready.signatures, "validation": ()},
+        extra={"blocks": counted(ready.rows.blocks)},
+        files={PROPORTIONS: ready.proportions.to_csv()},
+    )
+    return task, trained
 
 
 def _labelled(ready: _Ready, job: BlocksJob) -> tuple[BlocksJob, pd.DataFrame, list[str], list[str]]:
-    """What decides a result: labels by what they say, whatever their files are called."""
-    told = [
-        fingerprint(sign, [part.tolist() for part in (own.y, own.x, own.size, own.coarse)],
-                    "" if pixels is None else hashlib.sha256(pixels.tobytes()).hexdigest())
-        for sign, own, pixels in zip(ready.signatures, ready.rows.blocks, ready.rows.pixels, strict=True)
-    ]  # fmt: skip
-    said = fingerprint(ready.proportions.to_csv().decode())
-    job = job.model_copy(update={"blocks": job.blocks.model_copy(update={"proportions": said})})
-    return job, ready.table, ["train"] * len(told), told
+    """Return what decides a result: labels by their content, whatever their files are called."""
+    signatures = []
+    for sign, blocks, pixels in zip(ready.signatures, ready.rows.blocks, ready.rows.pixels, strict=True):
+        values = [column.tolist() for column in (blocks.y, blocks.x, blocks.size, blocks.coarse)]
+        labels = "" if pixels is None else hashlib.sha256(pixels.tobytes()).hexdigest()
+        signatures.append(fingerprint(sign, values, labels))
+    proportions = fingerprint(ready.proportions.to_csv().decode())
+    job = job.model_copy(update={"blocks": job.blocks.model_copy(update={"proportions": proportions})})
+    return job, ready.table, ["train"] * len(signatures), signatures
 
 
 def _second(

@@ -9,10 +9,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bagscope.engine.card_file import ModelCard, ShapesCard, load_card
-from bagscope.engine.check import CheckReport, check
-from bagscope.errors import SettingsError, nearest
-from bagscope.settings.jobs import JOBS, READ_JOBS, make_job
+from bagscope.api import check
+from bagscope.engine.card_file import load_card
+from bagscope.engine.check import CheckReport
+from bagscope.engine.tasks import stages_of
+from bagscope.errors import SettingsError
+from bagscope.settings.jobs import READ_JOBS, make_job
 
 if TYPE_CHECKING:
     from bagscope.cli.console import Console
@@ -23,40 +25,12 @@ def check_table(
     table: Path, pixels: bool, model: Path | None, task: str, config: Path | None, given: dict[str, Any]
 ) -> CheckReport:
     """Check a table for training, or for scoring by a model."""
-    card = load_card(model) if model is not None else None
-    task = card.task if card is not None else task
-    kinds = READ_JOBS if card is not None else JOBS
-    if task not in kinds:
-        cause = f"unknown task '{task}'{nearest(task, kinds)}"
-        raise SettingsError(cause, f"Known: {', '.join(kinds)}.", code="unknown_task")
-    job: Any = make_job(kinds[task], config, given)
-    if task == "blocks":
-        from bagscope.blocks.check import check_blocks, check_scoring
-
-        return check_scoring(table, job) if card is not None else check_blocks(table, job).report
-    if task == "volumes":
-        from bagscope.volumes.check import check_volumes
-        from bagscope.volumes.rows import reading_of_model, with_shapes
-
-        if isinstance(card, ShapesCard):
-            section = reading_of_model(card, job)
-            report = check_volumes(table, table=job.table, volumes=section, purpose="score")
-        else:
-            section, of = job.volumes, {"split_by": job.split.by, "bags": job.bags.by}
-            report = check_volumes(table, table=job.table, volumes=section, **of)
-        return with_shapes(report, section, job.compute.io_timeout) if pixels else report
-    if isinstance(card, ModelCard):
-        from bagscope.images.score import checked_for
-
-        return checked_for(card, table, job, pixels=pixels)
-    return check(
-        table,
-        table=job.table,
-        images=job.images,
-        pixels=pixels,
-        split_by=job.split.by,
-        io_timeout=job.compute.io_timeout,
-    )
+    if model is None:
+        return check(table, task=task, config=config, pixels=pixels, **given)
+    card = load_card(model)
+    job = make_job(READ_JOBS[card.task], config, given)
+    stages = stages_of(card.task)
+    return stages.check(table, stages.prepare(job, card), card, pixels)
 
 
 def train_table(
@@ -70,20 +44,11 @@ def train_table(
     console: Console,
 ) -> tuple[Any, int]:
     """Train a model; return it and the number of rows that failed."""
+    from bagscope.api import train
     from bagscope.engine.failures import count_failures
-    from bagscope.engine.stages import train
 
     model = train(table, out, task=task, config=config, resume=resume, overwrite=overwrite, events=console, **given)
     return model, count_failures(out)
-
-
-def told_of(card: Any) -> dict[str, Any]:
-    """Return what only one kind of model has to say, for programs."""
-    if isinstance(card, ModelCard):
-        return {"channels": list(card.channels), "cell_diameter_px": card.scale.cell_diameter_px}
-    if isinstance(card, ShapesCard):
-        return {"shapes": card.training.get("shapes"), "cell_um": card.lattice.cell}
-    return {"channels": list(card.channels), "coarse": list(card.coarse), "blocks": card.training.get("blocks")}
 
 
 def score_table(
@@ -97,7 +62,7 @@ def score_table(
     console: Console,
 ) -> tuple[Scores, tuple[str, ...]]:
     """Score a table; return the scores and the model's classes."""
-    from bagscope.engine.stages import load
+    from bagscope.api import load
 
     job = make_job(READ_JOBS[load_card(model).task], config, given)
     judge = load(model, device=job.compute.device)
@@ -153,8 +118,8 @@ def look_at(
     console: Console,
 ) -> dict[str, Any]:
     """Draw filters or activations into a file; return what was drawn, for programs."""
+    from bagscope.api import load
     from bagscope.engine.compute import threads as with_threads
-    from bagscope.engine.stages import load
     from bagscope.images import activations
     from bagscope.report.layers import activations_figure, filters_figure, write_picture
 
@@ -176,8 +141,8 @@ def look_at(
 
 def report_of(scores: Path, out: Path, device: str | None, threads: int | None, console: Console) -> int:
     """Write the page of a score folder, with what its network looks for; return its bytes."""
+    from bagscope.api import load
     from bagscope.engine.compute import threads as with_threads
-    from bagscope.engine.stages import load
     from bagscope.report.findings import read_findings
     from bagscope.report.page import write_report
 
@@ -200,5 +165,5 @@ def _centre(text: str) -> tuple[float, float]:
 def describe_model(model: Path) -> tuple[list[str], dict[str, Any]]:
     """Describe a model: lines for people, and its card for programs."""
     card = load_card(model)
-    lines = [f"{model}: task {card.task}, format {card.format_version}", *card.told()]
+    lines = [f"{model}: task {card.task}, format {card.format_version}", *card.summary_lines()]
     return lines, json.loads(card.model_dump_json())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bagscope.blocks.estimate_shares import Estimates, read_filled, told
+from bagscope.engine.card_file import load_card
 from bagscope.errors import SettingsError
 from bagscope.settings.jobs import BlocksReadJob, ReadJob, make_job
 
@@ -71,16 +72,16 @@ def box_table(
     model: Path, table: Path, out: Path, size: int, name: str, given: dict[str, Any], overwrite: bool, console: Console
 ) -> TileBoxes:
     """Judge tiles of a table's images by a model of images; write boxes and a table that names them."""
-    from bagscope.blocks.coarse_from_model import box_tiles
-    from bagscope.engine.stages import load
-    from bagscope.images.predict import Model
+    from bagscope.api import load
+    from bagscope.blocks.coarse_from_model import Tile, box_tiles
+    from bagscope.engine.run import Target
 
     job = make_job(ReadJob, None, given)
-    judge = load(model, device=job.compute.device)
-    if not isinstance(judge, Model):
-        cause = "this model judges no whole images"
-        raise SettingsError(cause, "Name one of the task images.", code="other_task", file=model)
-    return box_tiles(judge, table, out, size=size, name=name, job=job, overwrite=overwrite, events=console)
+    if load_card(model).task != "images":
+        cause = "this model does not classify whole images"
+        raise SettingsError(cause, "Name a model of the task images.", code="other_task", file=model)
+    loaded = load(model, device=job.compute.device)
+    return box_tiles(loaded, table, Target(out, overwrite=overwrite), Tile(size, name), job, console)
 
 
 def _values(found: Estimates) -> dict[str, dict[str, dict[str, float]]]:

@@ -71,7 +71,7 @@ def train(
 
     Example: bagscope train screen.csv -o model
     """
-    from bagscope.cli.stages import told_of, train_table
+    from bagscope.cli.stages import train_table
 
     given = choices(
         settings,
@@ -100,7 +100,7 @@ def train(
             {
                 "model": str(out),
                 "classes": list(card.classes),
-                **told_of(card),
+                **card.facts(),
                 "thresholds": card.thresholds,
                 "kept_step": card.training.get("kept_step"),
                 "failed": failed,

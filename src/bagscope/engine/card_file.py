@@ -1,4 +1,4 @@
-"""What a model says of itself, read from its folder without its weights, and so without loading torch."""
+"""How the card of a model folder is read: without the weights, and so without loading torch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from bagscope import __version__
-from bagscope.engine.card import CARDS, FORMAT_VERSION, Card, ModelCard, ShapesCard
+from bagscope.engine.card import FORMAT_VERSION, Card
+from bagscope.engine.tasks import TASKS, stages_of
 from bagscope.errors import ModelError, shown
 from bagscope.files.writer import read_json
-
-__all__ = ["CARD", "ModelCard", "ShapesCard", "is_pickle", "load_card", "load_card_as"]
 
 CARD = "model.json"
 Of = TypeVar("Of", bound=Card)
@@ -46,11 +45,11 @@ def load_card(folder: Path) -> Card:
         cause = f"made by bagscope {maker} (format {version}); this is {__version__} (format {FORMAT_VERSION})"
         raise ModelError(cause, "Update bagscope.", code="newer_format", file=path)
     task = raw.get("task")
-    if not isinstance(task, str) or task not in CARDS:
+    if not isinstance(task, str) or task not in TASKS.names():
         cause = f"a model for the task {shown(task)}, which this bagscope does not know"
         raise ModelError(cause, "Update bagscope, or copy the whole folder again.", code="bad_card", file=path)
     try:
-        return CARDS[task].model_validate(raw)
+        return stages_of(task).card.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         cause = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

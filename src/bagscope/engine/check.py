@@ -108,34 +108,42 @@ class CheckReport:
         return lines
 
 
-def check(
-    screen: Screen | Path | str,
-    *,
-    table: TableSection | None = None,
-    images: ImagesSection | None = None,
-    purpose: Purpose = "train",
-    pixels: bool = False,
-    minimum_px: int = 0,
-    split_by: str = "",
-    io_timeout: float = 120,
+@dataclass(frozen=True)
+class Checking:
+    """How a screen of images is checked.
+
+    purpose : `train` also asks of labels, groups and splits what training needs.
+    pixels : decode every image and mask: finds broken data, equal and empty pictures, masks of another size.
+    minimum_px : smallest image that the network takes, in pixels of the images.
+    split_by : column whose groups stay together.
+    labels : column of the labels; the checks of classes and wells are for `label` alone.
+    io_timeout : seconds that decoding one image may take.
+    """
+
+    purpose: Purpose = "train"
+    pixels: bool = False
+    minimum_px: int = 0
+    split_by: str = ""
+    labels: str = "label"
+    io_timeout: float = 120
+
+
+def check_fields(
+    screen: Screen | Path | str, table: TableSection, images: ImagesSection, how: Checking | None = None
 ) -> CheckReport:
-    """Find every problem of a screen; reads headers, and pixels only where asked.
+    """List every problem of a screen of images; reads headers, and pixels only where asked.
 
     Parameters
     ----------
     screen : a table's path, or a screen that was read before.
     table, images : how the table and the images are read.
-    purpose : `train` also asks of labels, groups and splits what training needs.
-    pixels : decode every image and mask: finds broken data, equal and empty pictures, masks of another size.
-    minimum_px : smallest image that the network takes, in pixels of the images.
-    split_by : column whose groups are not cut.
-    io_timeout : seconds that decoding one image may take.
+    how : default: headers alone, for training.
 
     Raises
     ------
     Nothing on bad content: all of it is in the report.
     """
-    table, images = table or TableSection(), images or ImagesSection()
+    how = how or Checking()
     found, problems = read_table(screen, table)
     if found is None:
         return CheckReport(tuple(problems))
@@ -144,26 +152,30 @@ def check(
     problems += more
     pad = images.pad != "none"
     # What a model needs is compared with the model; training takes what most images have.
-    counts = purpose == "train"
+    is_training = how.purpose == "train"
     problems += header_findings.from_headers(
-        found.rows, headers, file, minimum_px=0 if pad else minimum_px, channel_counts=counts
+        found.rows, headers, file, minimum_px=0 if pad else how.minimum_px, channel_counts=is_training
     )
     usable = _usable(found, headers, problems)
-    if pixels:
-        seen, more = _decoded(found, images, usable, file, io_timeout)
+    if how.pixels:
+        seen, more = _decoded(found, images, usable, file, how.io_timeout)
         problems += more
-        problems += pixel_findings.pixel_problems(found.rows, seen, file, training=purpose == "train")
+        problems += pixel_findings.pixel_problems(
+            found.rows, seen, file, training=is_training and how.labels == "label"
+        )
         usable = _usable(found, headers, problems)
         twins = pixel_findings.equal_pixels(seen)
         problems += mask_problems(found, {at: headers[at] for at in usable})
     else:
         twins = _equal_files(found, images, usable)
-    problems += pixel_findings.twin_problems(found.rows, twins, file, refuse=purpose == "train")
-    if purpose == "train":
-        problems += _for_training(found, headers, usable, table, split_by, problems)
-        problems += _wanted_channels(found, {at: headers[at] for at in usable}, images, file)
+    labels = found.rows[how.labels].tolist() if how.labels in found.rows else [""] * len(found)
+    problems += pixel_findings.twin_problems(found.rows, labels, twins, file, refuse=is_training)
+    if is_training and how.labels == "label":
+        problems += _for_training(found, headers, usable, table, how.split_by, problems)
     else:
         problems = [_softened(problem) for problem in problems]
+    if is_training:
+        problems += _wanted_channels(found, {at: headers[at] for at in usable}, images, file)
     if len(found) and not usable:
         cause, fix = f"none of the {len(found):,} rows can be used", "Mend what is listed; most rows say the same."
         problems.append(Problem("refuse", "nothing_usable", cause, fix, file))

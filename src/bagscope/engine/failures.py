@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from bagscope.engine.events import Events
 from bagscope.errors import ImageReadError, Problem
-from bagscope.tables.frames import read_csv
+from bagscope.files.writer import write_atomic
+from bagscope.tables.frames import csv_bytes, read_csv
 from bagscope.tables.table import Screen
 
 FAILURES = "failures.csv"
@@ -49,6 +51,22 @@ def count_failures(folder: Path) -> int:
     """Return the number of failures that a folder lists; 0 without a list."""
     path = folder / FAILURES
     return len(read_csv(path)) if path.is_file() else 0
+
+
+def write_failures(folder: Path, screen: Screen, failures: Sequence[Failure], events: Events) -> None:
+    """Write failures.csv and warn of it; without failures remove the list of an earlier run."""
+    path = folder / FAILURES
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    write_atomic(path, csv_bytes(failure_table(screen, failures)))
+    warn_of_failures(folder, screen, failures, events)
+
+
+def warn_of_failures(folder: Path, screen: Screen, failures: Sized, events: Events) -> None:
+    """Warn that rows failed, with the file that lists them."""
+    if len(failures):
+        events.warn(f"{len(failures)} of {len(screen)} failed, see {folder / FAILURES}")
 
 
 def failure_table(screen: Screen, failures: Sequence[Failure]) -> pd.DataFrame:

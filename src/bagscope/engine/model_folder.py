@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,7 +16,6 @@ from torch import nn
 
 from bagscope.engine.card_file import CARD, Of, is_pickle, load_card_as
 from bagscope.engine.compute import placed
-from bagscope.engine.tasks import TASKS
 from bagscope.errors import BagscopeError, ModelError, shown
 from bagscope.files.writer import write_atomic, write_json
 
@@ -33,8 +33,14 @@ def save_model(folder: Path, network: nn.Module, card: Of) -> Of:
     return card
 
 
-def load_model(folder: Path, device: torch.device, kind: type[Of]) -> tuple[nn.Module, Of]:
+def load_network(
+    folder: Path, device: torch.device, kind: type[Of], build: Callable[[Of], nn.Module]
+) -> tuple[nn.Module, Of]:
     """Read a model whose card is of a kind, and put it on a device, in evaluation mode.
+
+    Parameters
+    ----------
+    build : makes the network of a card.
 
     Raises
     ------
@@ -48,7 +54,7 @@ def load_model(folder: Path, device: torch.device, kind: type[Of]) -> tuple[nn.M
     tensors = _read_tensors(path, card.weights_sha256)
     try:
         with torch.random.fork_rng(devices=[]):
-            network = TASKS.load(card.task).build_network(card)
+            network = build(card)
     except BagscopeError as error:
         said = error.problem
         raise ModelError(said.cause, said.fix, code=said.code, file=folder / CARD) from None

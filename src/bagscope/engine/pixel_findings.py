@@ -122,16 +122,22 @@ def equal_pixels(seen: Mapping[int, Seen]) -> list[list[int]]:
     return [rows for rows in found.values() if len(rows) > 1]
 
 
-def twin_problems(rows: pd.DataFrame, groups: Iterable[Sequence[int]], file: str, *, refuse: bool) -> list[Problem]:
+def twin_problems(
+    rows: pd.DataFrame, labels: Sequence[str], groups: Iterable[Sequence[int]], file: str, *, refuse: bool
+) -> list[Problem]:
     """Report rows that hold the same picture under two names.
 
-    Two labelled wells with one picture are a leak from training into judging, and refused where
-    `refuse` says so; all else is said.
+    Two labelled wells with one picture leak training data into the evaluation; with `refuse` they are refused. Other
+    groups are warned of.
+
+    Parameters
+    ----------
+    labels : (R,) what counts as the label of each row, "" for none.
     """
     problems = []
     for group in groups:
         places = {(rows["plate"].iloc[at], rows["well"].iloc[at], rows["split"].iloc[at]) for at in group}
-        labelled = all(rows["label"].iloc[at] for at in group)
+        labelled = all(labels[at] for at in group)
         lines = [int(rows["row"].iloc[at]) for at in group]
         image = next(name for name in rows.columns if name.startswith("image"))
         names = " and ".join(shown(rows[image].iloc[at]) for at in group[:2])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ import pandas as pd
 
 from bagscope.engine.card import Card
 from bagscope.engine.cell_tables import CELLS, NAMES, cell_columns, cells_digest, names_table, with_shares, write_cells
-from bagscope.engine.events import Events
-from bagscope.engine.failures import FAILURES, failure_table
+from bagscope.engine.failures import FAILURES, failure_table, warn_of_failures
 from bagscope.engine.origin import origin
 from bagscope.engine.parts import PARTS, Parts
-from bagscope.engine.predictions import JudgedFields
+from bagscope.engine.predictions import Predictions
+from bagscope.engine.run import Run
 from bagscope.errors import ModelError
 from bagscope.files.writer import read_json, write_atomic, write_json
 from bagscope.settings.jobs import ReadJob
@@ -45,7 +45,7 @@ class Scores:
 
     @property
     def cells(self) -> pd.DataFrame:
-        """One row per cell, read from the folder; empty when cells were not judged."""
+        """One row per cell, read from the folder; empty when cells were not predictions."""
         path = self.folder / CELLS[0]
         return read_parquet(path) if path.is_file() else pd.DataFrame()
 
@@ -60,32 +60,23 @@ class Provenance:
     model: Path | None = None
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Rows that were scored, rows that failed, and megapixels that this run read and scored."""
+def levels_of(screen: Screen, card: Card, predictions: Predictions, job: ReadJob) -> Levels:
+    """Aggregate the scores of rows to wells and treatments by the model's call rule.
 
-    scored: int
-    failed: int
-    megapixels: float
-
-
-def levels_of(screen: Screen, card: Card, judged: JudgedFields, job: ReadJob) -> Levels:
-    """Sum up the scores of every row of a screen by the model's call rule; limits that were set by hand overrule it.
-
-    A row that failed has none. `split` says what a row was to the model: `train` or `validation` when the model has
-    seen it.
+    Thresholds that the user sets overrule the model's. A row that failed has no score. `split` is `train` or
+    `validation` for rows that the model has seen.
     """
-    of_fields = {position: (part.log_odds, part.logits) for position, part in judged.parts.items()}
+    of_fields = {position: (part.log_odds, part.logits) for position, part in predictions.parts.items()}
     odds, logits = _by_row(of_fields, len(screen), card)
     columns: dict[str, Any] = {LOG_ODDS + name: odds[:, k] for k, name in enumerate(card.classes)}
     columns |= {LOGIT + name: logits[:, k] for k, name in enumerate(card.outputs)}
     frame = screen.rows.copy()
     split = frame["split"].to_numpy(dtype=object, copy=True)
-    for position, side in judged.known.items():
+    for position, side in predictions.training_split.items():
         split[position] = side
     frame["split"] = split
-    columns["unlike"] = [judged.parts[at].unlike if at in judged.parts else "" for at in range(len(frame))]
-    columns |= cell_columns(screen, card.classes, judged.parts)
+    columns["unlike"] = [predictions.parts[at].unlike if at in predictions.parts else "" for at in range(len(frame))]
+    columns |= cell_columns(screen, card.classes, predictions.parts)
     fields = pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
     rule = CallRule(threshold=card.calls.threshold, confidence=card.calls.confidence)
     given = job.calls.model_fields_set
@@ -101,7 +92,7 @@ def levels_of(screen: Screen, card: Card, judged: JudgedFields, job: ReadJob) ->
         none_trained=card.none_trained,
         rule=rule,
         seed=job.seed,
-        bags=_by_row(judged.wells, len(screen), card) if judged.wells else None,
+        bags=_by_row(predictions.wells, len(screen), card) if predictions.wells else None,
     )
     return with_shares(levels, card.classes)
 
@@ -111,66 +102,90 @@ def _by_row(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-odds (R, K) and the last layer's calibrated logits (R, O) of each row; NaN where it has none."""
     odds, logits = np.full((rows, len(card.classes)), np.nan), np.full((rows, len(card.outputs)), np.nan)
-    for position, (own, head) in scores.items():
-        odds[position], logits[position] = own, head / card.calibration.temperature
+    for position, (log_odds, head) in scores.items():
+        odds[position], logits[position] = log_odds, head / card.calibration.temperature
     return odds, logits
 
 
+@dataclass(frozen=True)
+class Result:
+    """The scores of a screen on their way to a score folder, with their provenance."""
+
+    screen: Screen
+    card: Card
+    levels: Levels
+    predictions: Predictions
+    how: Provenance
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a score folder holds beside the tables of images, wells and treatments.
+
+    digest : stands for the files that `write` writes (cells, regions), so that a finished folder is recognised.
+    files : small files, by name. optional : files that are removed when they are not among `files`.
+    facts : further entries of run.json.
+    """
+
+    digest: str
+    write: Callable[[], None]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
 def write_scores(
-    folder: Path, screen: Screen, card: Card, judged: JudgedFields, how: Provenance, events: Events
+    screen: Screen, card: Card, predictions: Predictions, how: Provenance, run: Run[Any], cells: tuple[str, str] = CELLS
 ) -> Scores:
-    """Write the tables, then run.json: a score folder without it is unfinished."""
-    levels = levels_of(screen, card, judged, how.job)
-    return write_levels(folder, screen, card, levels, judged, how, events)
-
-
-def write_levels(
-    folder: Path,
-    screen: Screen,
-    card: Card,
-    levels: Levels,
-    judged: JudgedFields,
-    how: Provenance,
-    events: Events,
-    cells: tuple[str, str] = CELLS,
-) -> Scores:
-    """Write tables that were summed up before; see `write_scores`. A finished folder that says the same is left.
+    """Aggregate the scores of fields to wells and treatments, and write a score folder.
 
     Parameters
     ----------
-    cells : names of the files with a row per cell.
+    cells : names of the tables with a row per cell.
     """
-    failures = failure_table(screen, judged.failures)
-    files = {FAILURES: csv_bytes(failures)}
-    for level in LEVELS:
-        files |= table_files(getattr(levels, level), level)
+    folder, levels = run.target.folder, levels_of(screen, card, predictions, how.job)
+    files = {}
     if {"mask_file", "map_file"} & set(levels.images.columns):
         files[NAMES] = csv_bytes(names_table(levels.images, screen.image_columns[0]))
-    same_cells = told_of_cells(folder) == cells_digest(judged.parts)
-    if same_cells and all(holds(folder / name, content) for name, content in files.items()):
-        events.say(f"{folder} is finished already, and nothing has changed")
+    details = Details(
+        cells_digest(predictions.parts),
+        lambda: write_cells(folder, screen, predictions.parts, Parts(folder / PARTS), cells),
+        files,
+    )
+    return write_folder(Result(screen, card, levels, predictions, how), details, run)
+
+
+def write_folder(result: Result, details: Details, run: Run[Any]) -> Scores:
+    """Write the tables, then run.json: a score folder without it is unfinished. An unchanged folder is left alone."""
+    folder, levels, screen = run.target.folder, result.levels, result.screen
+    failures = failure_table(screen, result.predictions.failures)
+    files = {FAILURES: csv_bytes(failures), **details.files}
+    for level in LEVELS:
+        files |= table_files(getattr(levels, level), level)
+    is_same = stored_digest(folder) == details.digest
+    if is_same and all(_holds(folder / name, content) for name, content in files.items()):
+        run.events.say(f"{folder} is finished already, and nothing has changed")
     else:
-        (folder / RUN).unlink(missing_ok=True)
-        write_cells(folder, screen, judged.parts, Parts(folder / PARTS), cells)
+        for name in (RUN, *details.optional):
+            (folder / name).unlink(missing_ok=True)
+        details.write()
         for name, content in files.items():
             write_atomic(folder / name, content)
-        counts = Counts(len(judged.parts), len(failures), judged.megapixels)
-        write_json(folder / RUN, provenance(screen, card, how, counts, cells_digest(judged.parts)))
-    if len(failures):
-        events.warn(f"{len(failures)} of {len(screen)} failed, see {folder / FAILURES}")
+        write_json(folder / RUN, _provenance(result, details))
+    warn_of_failures(folder, screen, failures, run.events)
     return Scores(folder, levels.images, levels.wells, levels.treatments, failures)
 
 
-def told_of_cells(folder: Path) -> str | None:
-    """Return the fingerprint of the cells that a finished folder holds, None when it is unfinished."""
+def stored_digest(folder: Path) -> str | None:
+    """Return the digest of the cells or regions that a finished folder holds, None when it is unfinished."""
     if not (folder / RUN).is_file():
         return None
     found = read_json(folder / RUN, LARGEST_RUN)
     return str(found.get("cells_sha256", "")) if isinstance(found, dict) else None
 
 
-def holds(path: Path, content: bytes) -> bool:
-    """Tell whether a file is there with this very content."""
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file is there with this very content."""
     return path.is_file() and path.read_bytes() == content
 
 
@@ -189,13 +204,9 @@ def read_scores(folder: Path) -> Scores:
     return Scores(folder, images, wells, treatments, read_csv(folder / FAILURES))
 
 
-def provenance(screen: Screen, card: Card, how: Provenance, counts: Counts, cells: str) -> dict[str, Any]:
-    """Return what run.json says.
-
-    Parameters
-    ----------
-    cells : stands for the files below the tables' rows, such as the cells of all fields.
-    """
+def _provenance(result: Result, details: Details) -> dict[str, Any]:
+    """Return the content of run.json."""
+    card, how, screen, predictions = result.card, result.how, result.screen, result.predictions
     return {
         "format_version": 1,
         **origin(),
@@ -207,12 +218,13 @@ def provenance(screen: Screen, card: Card, how: Provenance, counts: Counts, cell
         },
         "table": str(screen.path or ""),
         "table_sha256": hashlib.sha256(screen.path.read_bytes()).hexdigest() if screen.path else "",
-        "cells_sha256": cells,
+        "cells_sha256": details.digest,
         "rows": len(screen),
-        "scored": counts.scored,
-        "failed": counts.failed,
+        "scored": predictions.scored,
+        "failed": len(predictions.failures),
         "seconds": round(how.seconds, 3),
-        "megapixels": round(counts.megapixels, 3),
+        "megapixels": round(predictions.megapixels, 3),
         "settings": json.loads(how.job.model_dump_json()),
         "warnings": list(how.warnings),
+        **details.facts,
     }

@@ -1,104 +1,39 @@
-"""What can be done with every task: train a model, open one. The task is chosen here, once, by its name."""
+"""What can be done with every task: check a screen, train a model, load one. The task is chosen here, by its name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from bagscope.engine.card_file import load_card
-from bagscope.engine.events import SILENT, Events
-from bagscope.engine.tasks import TASKS
-from bagscope.errors import SettingsError, nearest
-from bagscope.registry import Registry
-from bagscope.settings.jobs import JOBS, make_job
+from bagscope.engine.card_file import CARD, load_card
+from bagscope.engine.compute import device_of, memory_kept, threads
+from bagscope.engine.events import Events
+from bagscope.engine.run import Run, Target, announce
+from bagscope.engine.tasks import stages_of
+from bagscope.files.folder import claimed
+from bagscope.files.worker import DecodingWorker
+from bagscope.settings.jobs import ReadJob, make_job
 from bagscope.tables.table import Screen
 
-# Each entry: a function (screen, out, job, resume, overwrite, events) -> model.
-TRAINERS = Registry(
-    "task",
-    {
-        "images": "bagscope.images.train:train_images",
-        "blocks": "bagscope.blocks.train:train_blocks",
-        "volumes": "bagscope.volumes.train:train_volumes",
-    },
-)
-# Each entry: a function (folder, device) -> model.
-OPENERS = Registry(
-    "task",
-    {
-        "images": "bagscope.images.predict:open_images",
-        "blocks": "bagscope.blocks.predict:open_blocks",
-        "volumes": "bagscope.volumes.predict:open_volumes",
-    },
-)
+
+def train_model(screen: Screen | Path | str, target: Target, task: str, job: ReadJob, events: Events) -> Any:
+    """Train a model on a screen and write its folder; see `bagscope.train`."""
+    stages, device = stages_of(task), device_of(job.compute)
+    job = stages.prepare(job)
+    with (
+        threads(job.compute.threads),
+        memory_kept(),
+        # Claimed first: a folder that cannot be written to is reported before any image is opened.
+        claimed(target.folder, stages.model_files, finished=CARD, resume=target.resume, overwrite=target.overwrite),
+        DecodingWorker(job.compute.io_timeout) as worker,
+    ):
+        report = stages.check(screen, job)
+        warnings = announce(report, events)
+        stages.fit(report, Run(job, target, device, worker, events, warnings))
+    return load_model(target.folder, job.compute.device)
 
 
-def train(
-    screen: Screen | Path | str,
-    out: Path | str,
-    *,
-    task: str = "images",
-    config: Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    events: Events = SILENT,
-    **choices: Any,
-) -> Any:
-    """Learn from the labelled rows of a screen, and write a model folder.
-
-    Equal rows, settings and seed give equal weights on a CPU, also when training was interrupted and resumed.
-
-    Parameters
-    ----------
-    screen : a screen, or a table's path.
-    out : folder of the model; made when it is missing.
-    config : settings as a TOML file.
-    resume : go on with unfinished work in `out`; a finished model of these rows and settings is returned as it is.
-    overwrite : replace what is in `out`.
-    task : images, blocks or volumes.
-    choices : settings by their short names (`pooling`, `steps`, `seed`, ...) or as "section.key".
-
-    Returns
-    -------
-    Model of images, BlocksModel of blocks, or ShapeModel of volumes.
-
-    Raises
-    ------
-    TableError : the screen cannot be trained on; holds all problems, and nothing was written.
-    SettingsError : unknown or impossible settings.
-    FolderError : `out` is in use or cannot be written.
-    ModelError : a training is resumed, or a model there, that has other rows, files or settings.
-    Interrupted : asked to stop; the state was saved.
-    """
-    job = training_job(task, config, choices)
-    return TRAINERS.load(task)(screen, Path(out), job, resume=resume, overwrite=overwrite, events=events)
-
-
-def training_job(task: str, config: Path | None, choices: dict[str, Any]) -> Any:
-    """Make the job of a task.
-
-    Raises
-    ------
-    SettingsError : unknown task or setting, or a value out of range.
-    """
-    if task not in JOBS:
-        cause = f"unknown task '{task}'{nearest(task, JOBS)}"
-        raise SettingsError(cause, f"Known: {', '.join(JOBS)}.", code="unknown_task")
-    job = make_job(JOBS[task], config, choices)
-    TASKS.load(task).refuse_impossible(job)
-    return job
-
-
-def load(folder: Path | str, device: str = "auto") -> Any:
-    """Open a model folder.
-
-    Returns
-    -------
-    Model of images, BlocksModel of blocks, or ShapeModel of volumes.
-
-    Raises
-    ------
-    ModelError : no model there, damaged, foreign, or of a newer version.
-    SettingsError : no such device.
-    """
-    return OPENERS.load(load_card(Path(folder)).task)(Path(folder), device)
+def load_model(folder: Path, device: str) -> Any:
+    """Load a model folder; see `bagscope.load`."""
+    place = device_of(make_job(ReadJob, None, {"device": device}).compute)
+    return stages_of(load_card(folder).task).open(folder, place)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from bagscope.engine.events import Events
 from bagscope.engine.inputs import make_source
-from bagscope.engine.tasks import TASKS
+from bagscope.engine.loaded import LoadedModel
+from bagscope.engine.run import announce
+from bagscope.engine.scoring import screen_of
 from bagscope.errors import SettingsError
 from bagscope.files.worker import DecodingWorker
-from bagscope.images.predict import Model
-from bagscope.images.score import checked
+from bagscope.images.card import ModelCard
+from bagscope.images.cells import FieldView
+from bagscope.images.check import check_for_model
 from bagscope.nets import layers
 from bagscope.settings.jobs import ReadJob
 from bagscope.settings.sections import ImagesSection
 from bagscope.tables.table import Screen
+
+ImageModel = LoadedModel[ModelCard]
 
 
 @dataclass(frozen=True)
@@ -33,18 +37,18 @@ class Activations:
     where: str
 
 
-def first_filters(model: Model) -> np.ndarray:
+def first_filters(model: ImageModel) -> np.ndarray:
     """Weights of the first convolution, (filters, C, k, k): what every later layer builds on."""
-    return layers.first_filters(model.network.body).cpu().numpy()  # type: ignore[arg-type]
+    return layers.first_filters(model.network.body).cpu().numpy()
 
 
-def layer_names(model: Model) -> tuple[str, ...]:
+def layer_names(model: ImageModel) -> tuple[str, ...]:
     """Names of the convolutions, first to last."""
-    return tuple(layers.layer_names(model.network.body))  # type: ignore[arg-type]
+    return tuple(layers.layer_names(model.network.body))
 
 
 def activations(
-    model: Model, pixels: np.ndarray, layer: str, cell: tuple[float, float] | None = None, where: str = ""
+    model: ImageModel, pixels: np.ndarray, layer: str, cell: tuple[float, float] | None = None, where: str = ""
 ) -> Activations:
     """Show what a layer gives for a field, or for the window of one cell.
 
@@ -58,18 +62,22 @@ def activations(
     ------
     SettingsError : no such layer. BagscopeError : a cell outside the image.
     """
-    kind = TASKS.load(model.card.task)
-    view = kind.FieldView(model.network, model.card, pixels, None, model.device)
+    view = FieldView(model.network, model.card, pixels, None, model.device)
     if cell is None:
         seen, body = view.prepared[None], model.network.body
     else:
         seen, body = view.windows(np.array([cell], float)), model.network.cells or model.network.body
-    found = layers.activations(body, seen, layer)  # type: ignore[arg-type]
+    found = layers.activations(body, seen, layer)
     return Activations(found[0].cpu().numpy(), seen[0].cpu().numpy(), where)
 
 
 def activations_of_row(
-    model: Model, screen: Screen | Path | str, row: int, layer: str, cell: tuple[float, float] | None, events: Events
+    model: ImageModel,
+    screen: Screen | Path | str,
+    row: int,
+    layer: str,
+    cell: tuple[float, float] | None,
+    events: Events,
 ) -> Activations:
     """Read a row of a screen table and show what a layer gives for it; see `activations`.
 
@@ -84,8 +92,9 @@ def activations_of_row(
     reading = model.card.reading
     images = ImagesSection(**(reading.model_dump() if reading else {}))  # as in training: the same plane of a stack
     job = ReadJob(images=images)
-    report = checked(model.card, screen, job, events)
-    found = cast(Screen, report.screen)
+    report = check_for_model(screen, job, model.card)
+    announce(report, events)
+    found = screen_of(report)
     at = np.flatnonzero(found.rows["row"].to_numpy() == row)
     if not len(at) or int(at[0]) not in report.headers:
         lines = [int(found.rows["row"].iloc[i]) for i in sorted(report.headers)]

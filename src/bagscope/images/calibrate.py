@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
-from bagscope.engine.card import CalibrationCard, ModelCard
-from bagscope.engine.tasks import TASKS
+from bagscope.engine.card import CalibrationCard
 from bagscope.errors import ImageReadError
 from bagscope.feed.cache import Pad
+from bagscope.images.card import ModelCard
 from bagscope.images.rows import Rows
+from bagscope.images.scoring import score_field
+from bagscope.images.setup import least_px
+from bagscope.nets.bagnet import BagNet
 from bagscope.ops.calibration import fit_temperature
 from bagscope.settings.jobs import ImagesJob
 from bagscope.tables.labels import targets
@@ -27,7 +30,7 @@ LEAST_WELLS, LEAST_OF_CLASS = 10, 3
 
 
 def calibration_of(
-    network: nn.Module, card: ModelCard, rows: Rows, watched: np.ndarray, job: ImagesJob, device: torch.device
+    network: BagNet, card: ModelCard, rows: Rows, watched: np.ndarray, job: ImagesJob, device: torch.device
 ) -> CalibrationCard:
     """Fit a temperature on the rows that watched the training, well by well.
 
@@ -53,7 +56,7 @@ def calibration_of(
 
 
 def _well_logits(
-    network: nn.Module,
+    network: BagNet,
     card: ModelCard,
     rows: Rows,
     watched: np.ndarray,
@@ -62,17 +65,20 @@ def _well_logits(
     device: torch.device,
 ) -> np.ndarray:
     """Last layer's logits of each well, the mean over its fields as wells are scored; NaN where none can be read."""
-    kind = TASKS.load(card.task)
-    pad = None if job.images.pad == "none" else Pad(kind.least_px(card), job.images.pad)
+    pad = None if job.images.pad == "none" else Pad(least_px(card), job.images.pad)
     store = rows.source.store.take(np.flatnonzero(watched), pad)
     found = []
     for i in range(len(store)):
         try:
             pixels = store.whole(i)
-            head = kind.score_field(
-                network, card, lambda a, b, c, d, p=pixels: p[:, a:b, c:d], pixels.shape[1:], job.compute.tile, device
-            ).head.astype(np.float64)
+            read = partial(_window, pixels)
+            size, tile = (pixels.shape[1], pixels.shape[2]), job.compute.tile
+            head = score_field(network, card, read, size, tile, device).head.astype(np.float64)
         except ImageReadError:
             head = np.full(len(card.classes) + (card.none_trained and not card.several_labels), np.nan)
         found.append(head if card.several_labels else log_softmax(head[None])[0])
     return pd.DataFrame(np.stack(found)).groupby(well_of, sort=False).mean().to_numpy()
+
+
+def _window(pixels: np.ndarray, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+    return pixels[:, y0:y1, x0:x1]

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from skimage.measure import label as connected
 
-from bagscope.engine.card import ModelCard
 from bagscope.engine.parts import CellPart, Parts
-from bagscope.engine.tasks import TASKS
 from bagscope.errors import BagscopeError, ImageReadError, ModelError, Problem, SettingsError
 from bagscope.files.names import field_name
 from bagscope.files.reader import read_labels
 from bagscope.files.signature import signature
 from bagscope.files.writer import write_atomic, write_ome_tiff
+from bagscope.images.card import ModelCard
+from bagscope.images.cells import Cells, FieldView, Known, field_maps, find_cells
 from bagscope.images.centres import read_centres
+from bagscope.images.nuclear import nuclear_channel
 from bagscope.settings.sections import CellsSection
 from bagscope.tables.calls import cell_calls
 from bagscope.tables.frames import parquet_bytes
@@ -29,14 +28,6 @@ from bagscope.tables.table import Screen
 
 MASKS, MAPS = "masks", "maps"
 OWN, NOWHERE = "own", "none"
-
-
-@dataclass(frozen=True)
-class FoundCells:
-    """A field's cells as they go into its part: a row each, and what they sum up to."""
-
-    table: pd.DataFrame
-    called: tuple[int, ...]
 
 
 class CellStage:
@@ -68,11 +59,10 @@ class CellStage:
                 raise SettingsError(cause, "Add --cells own, or --cells FILE.csv.", code="masks_without_cells")
             if not section.maps:
                 return
-        self._kind: Any = TASKS.load(card.task)
-        if not hasattr(self._kind, "find_cells") or card.cells is None:
+        if card.cells is None:
             cause = "this model knows nothing of cells"
             raise ModelError(cause, "Train it again with this version of bagscope.", code="no_cells")
-        self._kind.nuclear_channel(section.nuclei, card.channels)
+        nuclear_channel(section.nuclei, card.channels)
         if self.wanted and section.source != OWN:
             self._centres, self.warnings = read_centres(Path(section.source), screen)
 
@@ -95,7 +85,7 @@ class CellStage:
         told = "" if centres is None else hashlib.sha256(centres.tobytes()).hexdigest()
         return self.section.model_dump(exclude={"source"}), self.wanted, told, _state(mask)
 
-    def write(self, view: Any, position: int, parts: Parts, pixel_um: float | None) -> CellPart | None:
+    def write(self, view: FieldView, position: int, parts: Parts, pixel_um: float | None) -> CellPart | None:
         """Find a field's cells and write what is wanted of them; None when nothing is.
 
         Parameters
@@ -116,12 +106,10 @@ class CellStage:
         count = 0
         try:
             if self.wanted:
-                cells = self._kind.find_cells(
-                    view, self.section.nuclei, self.section.score, self._known(position, view)
-                )
-                found = judged_cells(cells, self.card)
-                count, called = len(found.table), found.called
-                content = parquet_bytes(found.table)
+                cells = find_cells(view, self.section.nuclei, self.section.score, self._known(position, view))
+                table = cell_table(cells, self.card)
+                count, called = len(table), tuple(int((table["call"] == name).sum()) for name in self.card.classes)
+                content = parquet_bytes(table)
                 digest = hashlib.sha256(content).hexdigest()
                 write_atomic(parts.cells_path(position), content, durable=False)
                 if self.section.masks:
@@ -129,7 +117,7 @@ class CellStage:
                     _write(self.folder / mask_file, _mask(cells), ("cells", "classes"), pixel_um)
             if self.section.maps:
                 map_file = f"{MAPS}/{name}.ome.tif"
-                maps, names = self._kind.field_maps(view)
+                maps, names = field_maps(view)
                 _write(self.folder / map_file, maps, names, pixel_um)
         except ImageReadError:
             raise
@@ -147,7 +135,7 @@ class CellStage:
         path = parts.cells_path(position)
         return not part.digest or (path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == part.digest)
 
-    def _known(self, position: int, view: Any) -> Any:
+    def _known(self, position: int, view: FieldView) -> Known:
         mask = self._mask_path(position)
         if mask is not None:
             labels = read_labels(mask)
@@ -156,8 +144,8 @@ class CellStage:
                 cause = f"the mask has {there}x{wide} pixels, the image {high}x{broad}"
                 raise ImageReadError(cause, "Give the mask of this very image.", code="mask_size", file=mask)
             self.in_pieces += _in_pieces(labels)
-            return self._kind.Known(labels=labels)
-        return self._kind.Known(centres=self._of_field(position))
+            return Known(labels=labels)
+        return Known(centres=self._of_field(position))
 
     def _of_field(self, position: int) -> np.ndarray | None:
         return None if self._centres is None else self._centres.get(position, np.zeros((0, 2)))
@@ -180,8 +168,8 @@ def _in_pieces(labels: np.ndarray) -> bool:
     return int(connected(labels, background=0, connectivity=2).max()) > len(np.unique(labels[labels > 0]))
 
 
-def judged_cells(cells: Any, card: ModelCard) -> FoundCells:
-    """Put a field's cells into a table: number in the mask, place, size, and what the network says of each."""
+def cell_table(cells: Cells, card: ModelCard) -> pd.DataFrame:
+    """Return a row per cell: its label in the mask, place, size, probabilities and call."""
     where = cells.table
     mil = sigmoid(cells.logits)
     calls, confidence = cell_calls(mil, card.classes, card.calls.threshold)
@@ -190,10 +178,10 @@ def judged_cells(cells: Any, card: ModelCard) -> FoundCells:
     columns |= {name: np.asarray(getattr(where, name), np.int64) for name in ("area", "top", "left", "bottom", "right")}
     columns |= {f"mil_probability:{name}": mil[:, k] for k, name in enumerate(card.classes)}
     columns |= {"call": calls, "confidence": confidence}
-    return FoundCells(pd.DataFrame(columns), tuple(int((calls == name).sum()) for name in card.classes))
+    return pd.DataFrame(columns)
 
 
-def _mask(cells: Any) -> np.ndarray:
+def _mask(cells: Cells) -> np.ndarray:
     """Cells and classes as two channels of one type, (2, H, W)."""
     largest = int(cells.labels.max(initial=0))
     if largest >= 2**32:

@@ -10,8 +10,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from bagscope.engine.card import CellCard, ModelCard
 from bagscope.errors import ImageReadError, ModelError
+from bagscope.images.card import CellCard, ModelCard
 from bagscope.images.cell_windows import WINDOWS_PER_PASS, cut_windows, judge_windows, refuse_outside
 from bagscope.images.class_regions import log_odds_of, number_type, present_regions
 from bagscope.images.field_maps import dense_field, read_dense, relevance_maps, to_image

@@ -1,122 +1,61 @@
-"""How labelled rows become one model folder: split, measure, fit, save."""
+"""How labelled rows become a model folder: split, measure, fit, write."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
-import pandas as pd
-import torch
 
 from bagscope.engine import loop
-from bagscope.engine.card import CalibrationCard, ModelCard
-from bagscope.engine.card_file import CARD, load_card_as
+from bagscope.engine.card import CalibrationCard
 from bagscope.engine.compute import trains_in_bf16
-from bagscope.engine.events import Events
-from bagscope.engine.failures import FAILURES, Failure, failure_table, of_error
-from bagscope.engine.model_folder import save_model
-from bagscope.engine.model_readme import model_readme
-from bagscope.engine.origin import origin
-from bagscope.engine.plan import Plan, plan_of, refuse_other
-from bagscope.engine.tasks import TASKS
-from bagscope.errors import ImageReadError, ModelError, Problem, TableError
+from bagscope.engine.failures import Failure, of_error
+from bagscope.engine.plan import Plan, plan_of
+from bagscope.engine.run import Run
+from bagscope.engine.training import RESUME, Trained, created, finished_card, split_file, write_model
+from bagscope.errors import ImageReadError, Problem, TableError
 from bagscope.feed.cache import Pad
-from bagscope.files.writer import write_atomic
 from bagscope.images.calibrate import calibration_of
+from bagscope.images.card import ModelCard
+from bagscope.images.pseudo_labels import learn_cells
 from bagscope.images.rows import Rows, refuse_untrainable
-from bagscope.images.setup import Labelled, Setup
+from bagscope.images.setup import Labelled, Setup, make_task, measured_setup
+from bagscope.images.task import ImagesTask
+from bagscope.nets.bagnet import BagNet
 from bagscope.settings.jobs import ImagesJob
-from bagscope.tables.frames import csv_bytes
 from bagscope.tables.labels import Vocabulary, unknown_labels, vocabulary
-from bagscope.tables.splits import TEST, TRAIN, VALIDATION, assign_parts, groups_of
-
-RESUME, PLAN = "resume", "plan.json"
-HISTORY, SPLIT, README = "history.csv", "split.csv", "README.md"
+from bagscope.tables.splits import TEST, TRAIN, VALIDATION, assign_parts
 
 
-@dataclass(frozen=True)
-class Run:
-    """A training run: its settings, where it computes, whether it goes on with earlier work, who listens.
-
-    warned : what was found about the table, said again with every score of the model.
-    """
-
-    job: ImagesJob
-    device: torch.device
-    resume: bool
-    events: Events
-    warned: tuple[str, ...] = ()
-
-
-def train_model(
-    rows: Rows, failures: Sequence[Failure], folder: Path, run: Run, told: Vocabulary | None = None
+def train_one(
+    rows: Rows, failures: Sequence[Failure], folder: Path, run: Run[ImagesJob], classes: Vocabulary | None = None
 ) -> ModelCard:
-    """Train one model on labelled rows and write its folder; a finished one is returned as it is.
+    """Train a model on labelled rows and write its folder; a finished model is returned as it is.
 
     Parameters
     ----------
-    failures : rows that were left out before; they and those that turn out too small or unreadable are written
+    failures : rows that were left out before; they and the rows that turn out too small or unreadable are written
         to failures.csv.
-    told : what the model is to say, where it has to fit another one; default: what its training rows say.
+    classes : what the model predicts, where it has to agree with another model; default: the labels of its training
+        rows.
 
     Raises
     ------
     TableError : too few rows are left. ModelError : resumed with other rows, files or settings.
     """
-    job, events = run.job, run.events
-    ready = _prepared(rows, job, told)
-    rows, resume = ready.rows, folder / RESUME
-    plan = plan_of(job, rows.table, ready.parts.tolist(), rows.signatures)
-    if (folder / CARD).is_file():
-        return _finished(folder, plan, events)
+    ready = _prepare(rows, run.job, classes)
+    plan = plan_of(run.job, ready.rows.table, ready.parts.tolist(), ready.rows.signatures)
+    finished = finished_card(folder, plan, ModelCard, run)
+    if finished is not None:
+        return finished
     for note in (*ready.notes, *ready.setup.notes()):
-        events.say(note)
-    pad = None if job.images.pad == "none" else Pad(ready.setup.least_px, job.images.pad)
-    kind = TASKS.load(job.task)
-    task = kind.make_task(job, _labelled(rows, ready.parts, ready.told, pad), ready.setup, run.device)
-    if run.resume:
-        refuse_other(resume / PLAN, plan)
-    plan.save(resume / PLAN)
-    bf16 = trains_in_bf16(job.compute, run.device)
-    fitted = loop.fit(task, job.training, job.seed, run.device, bf16, resume, plan.fingerprint, run.resume, events)
-    card = task.learned(fitted.network)
-    if hasattr(kind, "learn_cells"):
-        card = card.model_copy(update={"cells": kind.learn_cells(task, fitted.network, bf16, events)})
-    watched = ready.parts == VALIDATION
-    calibrated = calibration_of(fitted.network, card, rows, watched, job, run.device)
-    card = card.model_copy(update={"calibration": calibrated})
-    events.say(_told(calibrated))
-    late = [_while_training(rows, line, error) for line, error in task.unreadable().items()]
-    learned = {"training": card.training | _trained_on(ready, plan, fitted, run.warned), "created": created(run, bf16)}
-    _write_failures(folder, rows, [*failures, *ready.failures, *late], events)
-    write_atomic(folder / HISTORY, csv_bytes(pd.DataFrame(fitted.history)))
-    write_atomic(folder / SPLIT, csv_bytes(_split_table(ready, job)))
-    card = card.model_copy(update=learned)
-    write_atomic(folder / README, model_readme(card))
-    card = save_model(folder, fitted.network, card)
-    shutil.rmtree(resume, ignore_errors=True)
-    return card
-
-
-def _told(calibration: CalibrationCard) -> str:
-    if calibration.method == "none":
-        return f"probabilities are not calibrated: {calibration.why}"
-    return f"probabilities are calibrated on {calibration.wells} wells: temperature {calibration.temperature:.2f}"
-
-
-def _finished(folder: Path, plan: Plan, events: Events) -> ModelCard:
-    card = load_card_as(folder, ModelCard)
-    if card.training.get("plan") != plan.fingerprint:
-        cause = "the model there was trained on other rows or files, or with other settings"
-        fix = "Name another folder with -o, or replace it with --overwrite."
-        raise ModelError(cause, fix, code="changed", file=folder)
-    shutil.rmtree(folder / RESUME, ignore_errors=True)
-    events.say(f"{folder} is finished already")
-    return card
+        run.events.say(note)
+    task, trained = _fit(ready, folder, plan, run)
+    late = [_while_training(ready.rows, line, error) for line, error in task.unreadable().items()]
+    return write_model(folder, trained, plan, run, (rows.screen, [*failures, *ready.failures, *late]))
 
 
 @dataclass(frozen=True)
@@ -125,18 +64,54 @@ class _Ready:
 
     rows: Rows
     parts: np.ndarray
-    told: Vocabulary
+    classes: Vocabulary
     setup: Setup
     notes: tuple[str, ...]
     failures: list[Failure]
 
 
-def _prepared(rows: Rows, job: ImagesJob, told: Vocabulary | None) -> _Ready:
-    """Split and measure, and again without the rows that turn out to be of no use, as if they had not been there."""
-    measured_setup = TASKS.load(job.task).measured_setup
+def _fit(ready: _Ready, folder: Path, plan: Plan, run: Run[ImagesJob]) -> tuple[ImagesTask, Trained[ModelCard]]:
+    """Train the network, then its cells, and calibrate it on the validation rows."""
+    job, rows, resume = run.job, ready.rows, folder / RESUME
+    pad = None if job.images.pad == "none" else Pad(ready.setup.least_px, job.images.pad)
+    task = make_task(job, _labelled(rows, ready.parts, ready.classes, pad), ready.setup, run.device)
+    bf16 = trains_in_bf16(job.compute, run.device)
+    fitted = loop.fit(
+        task, job.training, job.seed, run.device, bf16, resume, plan.fingerprint, run.target.resume, run.events
+    )
+    network = cast(BagNet, fitted.network)
+    card = task.learned(network)
+    card = card.model_copy(update={"cells": learn_cells(task, network, bf16, run.events)})
+    calibration = calibration_of(network, card, rows, ready.parts == VALIDATION, job, run.device)
+    run.events.say(_calibration_note(calibration))
+    card = card.model_copy(update={"calibration": calibration, "created": created(run, bf16)})
+    signatures = np.array(rows.signatures, dtype=object)
+    trained = Trained(
+        network=network,
+        card=card,
+        fitted=fitted,
+        rows={part: signatures[ready.parts == part].tolist() for part in (TRAIN, VALIDATION)},
+        extra={"stopped_early": fitted.stopped_early},
+        files=split_file(rows.table, job.split.by, ready.parts.tolist()),
+    )
+    return task, trained
+
+
+def _while_training(rows: Rows, line: int, error: ImageReadError) -> Failure:
+    return of_error(int(np.flatnonzero(rows.screen.rows["row"] == line)[0]), "train", error)
+
+
+def _calibration_note(calibration: CalibrationCard) -> str:
+    if calibration.method == "none":
+        return f"probabilities are not calibrated: {calibration.why}"
+    return f"probabilities are calibrated on {calibration.wells} wells: temperature {calibration.temperature:.2f}"
+
+
+def _prepare(rows: Rows, job: ImagesJob, classes: Vocabulary | None) -> _Ready:
+    """Split and measure; repeat without the rows that turn out to be unusable, as if they had not been there."""
     failures: list[Failure] = []
     while True:
-        parts, words, notes = _parts(rows, job, told)
+        parts, words, notes = _parts(rows, job, classes)
         setup = measured_setup(job, _labelled(rows, parts, words))
         bad = {i: of_error(int(rows.source.positions[i]), "read", error) for i, error in setup.unreadable.items()}
         if job.images.pad == "none":
@@ -148,28 +123,30 @@ def _prepared(rows: Rows, job: ImagesJob, told: Vocabulary | None) -> _Ready:
         refuse_untrainable(rows, job)
 
 
-def _parts(rows: Rows, job: ImagesJob, told: Vocabulary | None) -> tuple[np.ndarray, Vocabulary, tuple[str, ...]]:
-    found = assign_parts(rows.table, job.split.by, job.split.validation, job.seed)
-    parts, labels = found.parts.copy(), rows.table["label"].to_numpy(dtype=object)
-    if told is None:
-        trained, every = vocabulary(labels[parts == TRAIN]), vocabulary(labels[np.isin(parts, (TRAIN, VALIDATION))])
-        told = replace(trained, several=every.several)
-        if len(told.classes) + told.none < 2:
-            cause = f"the rows that train have {len(told.classes) + told.none} class(es); at least 2"
+def _parts(rows: Rows, job: ImagesJob, classes: Vocabulary | None) -> tuple[np.ndarray, Vocabulary, tuple[str, ...]]:
+    """Assign rows to training, validation and test, and name the classes."""
+    assigned = assign_parts(rows.table, job.split.by, job.split.validation, job.seed)
+    parts, labels = assigned.parts.copy(), rows.table["label"].to_numpy(dtype=object)
+    if classes is None:
+        trained = vocabulary(labels[parts == TRAIN])
+        labelled = vocabulary(labels[np.isin(parts, (TRAIN, VALIDATION))])
+        classes = replace(trained, several=labelled.several)
+        if len(classes.classes) + classes.none < 2:
+            cause = f"the rows that train have {len(classes.classes) + classes.none} class(es); at least 2"
             fix = "Give rows of each class to 'train'; see failures for rows that cannot be used."
             raise TableError([Problem("refuse", "one_class", cause, fix, str(rows.screen.path or ""), None, "split")])
-    # A row of a class that is not trained cannot watch the training.
-    unknown = [bool(unknown_labels([label], told.classes)) for label in labels]
+    # A row of a class that is not trained cannot validate.
+    unknown = [bool(unknown_labels([label], classes.classes)) for label in labels]
     parts[(parts == VALIDATION) & np.array(unknown, dtype=bool)] = TEST
-    return parts, told, found.notes
+    return parts, classes, assigned.notes
 
 
-def _labelled(rows: Rows, parts: np.ndarray, told: Vocabulary, pad: Pad | None = None) -> Labelled:
+def _labelled(rows: Rows, parts: np.ndarray, classes: Vocabulary, pad: Pad | None = None) -> Labelled:
     table, source = rows.table, rows.source
     return Labelled(
         store=source.store.take(range(len(rows)), pad),
         labels=table["label"].tolist(),
-        told=told,
+        told=classes,
         wells=[f"{plate}/{well}" for plate, well in zip(table["plate"], table["well"], strict=True)],
         parts=parts.tolist(),
         lines=table["row"].tolist(),
@@ -187,40 +164,3 @@ def _too_small(rows: Rows, least_px: int) -> dict[int, Failure]:
             problem = Problem("list", "too_small", cause, fix)
             found[i] = Failure(int(rows.source.positions[i]), "check", problem)
     return found
-
-
-def _write_failures(folder: Path, rows: Rows, failures: Sequence[Failure], events: Events) -> None:
-    path = folder / FAILURES
-    if failures:
-        write_atomic(path, csv_bytes(failure_table(rows.screen, failures)))
-        events.warn(f"{len(failures)} of {len(rows.screen)} failed, see {path}")
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _while_training(rows: Rows, line: int, error: ImageReadError) -> Failure:
-    return of_error(int(np.flatnonzero(rows.screen.rows["row"] == line)[0]), "train", error)
-
-
-def _trained_on(ready: _Ready, plan: Plan, fitted: loop.Fitted, warned: Sequence[str]) -> dict[str, Any]:
-    """What the card remembers of the run; by their signatures, rows are known again when they are scored."""
-    signs = np.array(ready.rows.signatures, dtype=object)
-    return {
-        "kept_step": fitted.kept_step,
-        "stopped_early": fitted.stopped_early,
-        "rows": {part: sorted(signs[ready.parts == part].tolist()) for part in (TRAIN, VALIDATION)},
-        "plan": plan.fingerprint,
-        "warnings": list(warned),
-    }
-
-
-def created(run: Run, bf16: bool) -> dict[str, Any]:
-    """Where a model comes from."""
-    made = {"device": str(run.device), "precision": "bf16" if bf16 else "fp32", "seed": run.job.seed}
-    return origin() | made
-
-
-def _split_table(ready: _Ready, job: ImagesJob) -> pd.DataFrame:
-    table = ready.rows.table
-    told = table[["row", "plate", "well", "site", "label"]].reset_index(drop=True)
-    return told.assign(group=groups_of(table, job.split.by), split=ready.parts)

@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
 
-from bagscope.engine.card import ModelCard
-from bagscope.engine.compute import device_of
-from bagscope.engine.events import SILENT, Events
-from bagscope.engine.model_folder import load_model
-from bagscope.engine.score_folder import Scores
-from bagscope.engine.tasks import TASKS
+from bagscope.engine.model_folder import load_network
+from bagscope.engine.scoring import ScreenModel
 from bagscope.errors import ImageReadError, SettingsError, nearest
-from bagscope.images import score as scoring
-from bagscope.images.cell_stage import judged_cells
-from bagscope.images.inference import Judge
-from bagscope.settings.jobs import ReadJob, make_job
+from bagscope.images import activations
+from bagscope.images.card import ModelCard
+from bagscope.images.cell_stage import cell_table
+from bagscope.images.cells import FieldView, Known, find_cells
+from bagscope.images.class_regions import class_region, strength
+from bagscope.images.scoring import element_centres, score_field
+from bagscope.images.task import build_network
 from bagscope.settings.sections import ComputeSection
 from bagscope.tables.calls import CallRule, make_calls
 from bagscope.tables.probabilities import probabilities, sigmoid
-from bagscope.tables.table import Screen
 
 TILE = ComputeSection().tile
 
@@ -62,8 +60,7 @@ class Prediction:
     class_maps: np.ndarray
     y: np.ndarray
     x: np.ndarray
-    _view: Any = field(repr=False, compare=False)
-    _kind: Any = field(repr=False, compare=False)
+    _view: FieldView = field(repr=False, compare=False)
 
     def jacobian(self, name: str) -> np.ndarray:
         """Map how much each pixel speaks for a class: (H, W) float32, >= 0 (Kraus et al. 2016, equation 4).
@@ -87,7 +84,7 @@ class Prediction:
         ------
         SettingsError : the model has no such class.
         """
-        return self._kind.class_region(self._view, self._number(name), brightness=brightness)
+        return class_region(self._view, self._number(name), brightness=brightness)
 
     def speaks(self, name: str) -> np.ndarray:
         """Map how much each pixel and what is near it speak for a class: (H, W) float32, >= 0.
@@ -98,7 +95,7 @@ class Prediction:
         ------
         SettingsError : the model has no such class.
         """
-        return self._kind.strength(self._view, self._number(name))
+        return strength(self._view, self._number(name))
 
     def _number(self, name: str) -> int:
         if name not in self.classes:
@@ -131,12 +128,12 @@ class Prediction:
         if labels is not None and np.shape(labels) != self._view.shape:
             cause = f"labels of shape {np.shape(labels)}, the image is {self._view.shape[0]}x{self._view.shape[1]}"
             raise ImageReadError(cause, "Give the mask of this very image.", code="mask_size")
-        known = self._kind.Known(labels, centres)
-        found = self._kind.find_cells(self._view, nuclei, score, known)
-        return Segments(found.labels, found.classes, judged_cells(found, self._view.card).table)
+        known = Known(labels, centres)
+        found = find_cells(self._view, nuclei, score, known)
+        return Segments(found.labels, found.classes, cell_table(found, self._view.card))
 
 
-class Model:
+class Model(ScreenModel[ModelCard]):
     """A trained model: its folder, its card, and what it can be asked.
 
     Parameters
@@ -146,16 +143,8 @@ class Model:
     card : what it knows of itself.
     """
 
-    def __init__(self, folder: Path, network: torch.nn.Module, card: ModelCard, device: torch.device):
-        self.folder, self.network, self.card, self.device = folder, network, card, device
-
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, classes={list(self.card.classes)}, channels={list(self.card.channels)})"
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes, in the order of every array."""
-        return self.card.classes
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -184,8 +173,7 @@ class Model:
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
             cause = "NaN or infinite pixels"
             raise ImageReadError(cause, "Fill them before.", code="nan")
-        task = TASKS.load(card.task)
-        result = task.score_field(
+        result = score_field(
             self.network, card, lambda y0, y1, x0, x1: pixels[:, y0:y1, x0:x1], pixels.shape[1:], TILE, self.device
         )
         none = card.none_trained
@@ -202,7 +190,7 @@ class Model:
         probability = dict(zip(card.classes, judged.own[0].tolist(), strict=True))
         if judged.none is not None:
             probability["none"] = float(judged.none[0])
-        y, x = task.element_centres(self.network, card, pixels.shape[1:])
+        y, x = element_centres(self.network, card, pixels.shape[1:])
         return Prediction(
             classes=card.classes,
             probability=probability,
@@ -212,22 +200,17 @@ class Model:
             class_maps=sigmoid(result.maps),
             y=y,
             x=x,
-            _view=task.FieldView(self.network, card, pixels, result.log_odds, self.device),
-            _kind=task,
+            _view=FieldView(self.network, card, pixels, result.log_odds, self.device),
         )
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the network's convolutions, first to last."""
-        from bagscope.images.activations import layer_names
-
-        return layer_names(self)
+        return activations.layer_names(self)
 
     def filters(self) -> np.ndarray:
         """Weights of the first convolution, (filters, C, k, k)."""
-        from bagscope.images.activations import first_filters
-
-        return first_filters(self)
+        return activations.first_filters(self)
 
     def activations(self, pixels: np.ndarray, layer: str, cell: tuple[float, float] | None = None) -> np.ndarray:
         """What a layer gives for an image, or for one cell of it: (filters, h, w), >= 0.
@@ -242,57 +225,10 @@ class Model:
         ------
         SettingsError : no such layer. BagscopeError : a cell outside the image.
         """
-        from bagscope.images.activations import activations
-
-        return activations(self, np.asarray(pixels), layer, cell).values
-
-    def score(
-        self,
-        screen: Screen | Path | str,
-        out: Path | str,
-        *,
-        config: Path | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-        events: Events = SILENT,
-        **choices: Any,
-    ) -> Scores:
-        """Judge all rows of a screen, and write a score folder.
-
-        Every row of the screen has a row in the result; rows that cannot be read have no scores and stand
-        in `failures`. A field's score depends on its own pixels alone.
-
-        Parameters
-        ----------
-        screen : a screen, or a table's path.
-        out : folder of the scores; made when it is missing.
-        config : settings as a TOML file.
-        resume : go on with what is in `out`, finished or not: fields whose files, model and settings are as they
-            were are not scored again.
-        overwrite : replace what is in `out`.
-        choices : settings by their short names or as "section.key", such as `device`.
-
-        Raises
-        ------
-        TableError : the screen cannot be scored by this model; holds all problems, and nothing was written.
-        SettingsError : unknown or impossible settings.
-        FolderError : `out` is in use or cannot be written.
-        BagscopeError : more rows fail than the settings allow; what was scored stays, for `resume`.
-        """
-        return scoring.score(
-            Judge(self.network, self.card, self.device, self.folder),
-            screen,
-            out,
-            config=config,
-            resume=resume,
-            overwrite=overwrite,
-            events=events,
-            choices=choices,
-        )
+        return activations.activations(self, np.asarray(pixels), layer, cell).values
 
 
-def open_images(folder: Path, device: str = "auto") -> Model:
-    """Open the folder of a model of images; see `load`."""
-    place = device_of(make_job(ReadJob, None, {"device": device}).compute)
-    network, card = load_model(folder, place, ModelCard)
-    return Model(folder, network, card, place)
+def open_model(folder: Path, device: torch.device) -> Model:
+    """Load a model folder of the task `images`; see `bagscope.load`."""
+    network, card = load_network(folder, device, ModelCard, build_network)
+    return Model(folder, network, card, device)

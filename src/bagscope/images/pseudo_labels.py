@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bagscope.engine.card import CellCard
 from bagscope.errors import ImageReadError
 from bagscope.feed.augment import Augmentation
 from bagscope.feed.normalise import blank_places
 from bagscope.feed.orders import rng_for
+from bagscope.images.card import CellCard
 from bagscope.images.cell_windows import EDGE, judge_windows
 from bagscope.images.cells import FieldView
 from bagscope.images.nuclear import nuclear_channel

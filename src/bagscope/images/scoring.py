@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bagscope.engine.card import ModelCard
 from bagscope.errors import ImageReadError
+from bagscope.images.card import ModelCard
 from bagscope.images.samples import to_device
 from bagscope.images.task import intensity_of
 from bagscope.nets.bagnet import BagNet

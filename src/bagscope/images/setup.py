@@ -10,16 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bagscope.engine.card import CallCard, IntensityCard, LikenessCard, ModelCard, ReadingCard, ScaleCard
+from bagscope.engine.card import CallCard, ReadingCard
 from bagscope.errors import ImageReadError, SettingsError
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.normalise import Measured, measure
-from bagscope.images.cells import FieldView, Known, field_maps, find_cells
-from bagscope.images.class_regions import class_region, strength
+from bagscope.images.card import IntensityCard, LikenessCard, ModelCard, ScaleCard
 from bagscope.images.nuclear import nuclear_channel
-from bagscope.images.pseudo_labels import learn_cells
-from bagscope.images.scoring import element_centres, score_field
-from bagscope.images.task import ImagesTask, LabelledRows, build_network
+from bagscope.images.task import ImagesTask, LabelledRows
 from bagscope.nets import NETWORKS
 from bagscope.nets.pool import make_pooling
 from bagscope.ops import diameter, windows
@@ -29,26 +26,6 @@ from bagscope.settings.jobs import ImagesJob
 from bagscope.settings.sections import ScaleSection
 from bagscope.tables.labels import Vocabulary, targets
 from bagscope.tables.splits import TRAIN, VALIDATION
-
-__all__ = [
-    "FieldView",
-    "Known",
-    "Labelled",
-    "Setup",
-    "build_network",
-    "class_region",
-    "element_centres",
-    "field_maps",
-    "find_cells",
-    "learn_cells",
-    "least_px",
-    "make_task",
-    "measured_setup",
-    "nuclear_channel",
-    "refuse_impossible",
-    "score_field",
-    "strength",
-]
 
 # Beyond these an estimate says more about odd images than about cells.
 LEAST_FACTOR, MOST_FACTOR = 1 / 16, 8.0

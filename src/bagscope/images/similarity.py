@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from bagscope.engine.card import ModelCard
 from bagscope.engine.inputs import arrange, fields_of
 from bagscope.errors import ImageReadError, Problem, Severity
 from bagscope.files.reader import Header
+from bagscope.images.card import ModelCard
 from bagscope.ops import likeness
 from bagscope.settings.sections import ImagesSection
 from bagscope.tables.labels import unknown_labels

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bagscope.engine.card import ModelCard
 from bagscope.engine.checked import checked_options
 from bagscope.engine.task import Part
 from bagscope.errors import ImageReadError, ModelError
@@ -19,6 +18,7 @@ from bagscope.feed.batch import Batch
 from bagscope.feed.cache import PixelStore
 from bagscope.feed.normalise import Measured
 from bagscope.feed.orders import prefetch
+from bagscope.images.card import ModelCard
 from bagscope.images.samples import CropPlan, Crops
 from bagscope.nets import NETWORKS
 from bagscope.nets.bagnet import BagNet

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from bagscope import __version__
+from bagscope.api import train
 from bagscope.classical.translocation import THRESHOLD
 from bagscope.engine.events import Events
 from bagscope.engine.score_folder import read_scores
-from bagscope.engine.stages import train
 from bagscope.files.folder import claimed
 from bagscope.files.reader import open_image
 from bagscope.files.writer import write_atomic

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bagscope.api import train
 from bagscope.engine.events import Events
 from bagscope.engine.score_folder import Scores
-from bagscope.engine.stages import train
 from bagscope.files.folder import claimed
 from bagscope.files.writer import write_atomic
 from bagscope.importers import import_screen, write_screen

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bagscope.api import load, train
 from bagscope.engine.events import Events
-from bagscope.engine.stages import load, train
 from bagscope.files.folder import claimed
 from bagscope.files.writer import write_atomic
 from bagscope.reproduce import digits_protocol as protocol

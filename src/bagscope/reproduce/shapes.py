@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bagscope.api import training_job
 from bagscope.engine.compute import device_of, memory_kept, threads
 from bagscope.engine.events import Events
-from bagscope.engine.stages import training_job
+from bagscope.engine.loaded import LoadedModel
+from bagscope.engine.run import Run, Target
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
 from bagscope.reproduce import shapes_data as data
@@ -20,10 +22,10 @@ from bagscope.reproduce.ledger import RESULTS, RUNS, TABLE, Ledger
 from bagscope.reproduce.order import Order
 from bagscope.reproduce.shapes_text import text
 from bagscope.reproduce.shapes_turned import rotation_change
-from bagscope.tables.labels import vocabulary
+from bagscope.tables.labels import Vocabulary, vocabulary
 from bagscope.tables.splits import OF_NO_FOLD, TEST, TRAIN, fold_numbers
 from bagscope.volumes import fit as stage
-from bagscope.volumes import folds as folded
+from bagscope.volumes import folds
 from bagscope.volumes.check import check_volumes
 from bagscope.volumes.shape_compare import comparison
 
@@ -112,21 +114,22 @@ def _measured(
     if order.quick:
         choices |= {"training.steps": QUICK_STEPS, "training.batch": 4, "turns.views": 2}
     job = training_job("volumes", None, choices)
-    with threads(job.compute.threads), memory_kept():
+    with threads(job.compute.threads), memory_kept(), DecodingWorker(job.compute.io_timeout) as worker:
+        run = Run(job, Target(order.out / "states"), device_of(job.compute), worker, events)
         if of not in held:
             held.clear()  # one set at a time is kept
-            held[of] = _read(shapes, job, events)
+            held[of] = _read(shapes, run)
         rows = held[of]
         began = time.monotonic()
-        run = stage.Run(job, device_of(job.compute), events, False, ())
-        scores, card, judge, away = _cross_validated(rows, shapes, run, order, seed)
+        scores, model, away = _cross_validated(rows, shapes, run, seed)
+        card = model.card
         seconds = time.monotonic() - began
         told = by_method(comparison(scores, card.outputs))
         drawn = partial(data.redrawn, of) if of.startswith("simulated") else None
-        change = rotation_change(judge, card, away, seed, drawn, few=order.quick)
+        change = rotation_change(model.network, card, away, seed, drawn, few=order.quick)
     judged = rows.table["split"].to_numpy() == TEST
     with_test = order.test_data is not None and judged.any() and shapes.cross_validated
-    tested = _tested(rows, run, order, seed) if with_test else {}
+    tested = _tested(rows, run, seed) if with_test else {}
     named = {"dense": "network"} if kind == "dense" else {**OF_ONE_RUN, "boosting": "boosting"}
     result = {}
     for setting, method in named.items():
@@ -155,21 +158,20 @@ def _above_six(scores: pd.DataFrame, outputs: tuple[str, ...]) -> dict[str, floa
             "above_six_high": found["above_high"]}  # fmt: skip
 
 
-def _read(shapes: data.ShapeSet, job: Any, events: Events) -> stage.LabelledShapes:
-    with DecodingWorker(job.compute.io_timeout) as worker:
-        report = check_volumes(shapes.screen, table=job.table, volumes=job.volumes)
-        report.refuse()
-        rows, failures = stage.labelled_shapes(report, job, worker, events)
+def _read(shapes: data.ShapeSet, run: Run[Any]) -> stage.LabelledShapes:
+    report = check_volumes(shapes.screen, run.job, run.job.volumes)
+    report.refuse()
+    rows, failures = stage.labelled_shapes(report, run)
     for failure in failures:
-        events.warn(str(failure.problem))
+        run.events.warn(str(failure.problem))
     return rows
 
 
 def _cross_validated(
-    rows: stage.LabelledShapes, shapes: data.ShapeSet, run: stage.Run, order: Order, seed: int
-) -> tuple[pd.DataFrame, Any, Any, stage.LabelledShapes]:
-    """Scores of bags by judges that did not see them; the last judge, and the rows it was away from."""
-    told = vocabulary(rows.table["label"].tolist())
+    rows: stage.LabelledShapes, shapes: data.ShapeSet, run: Run[Any], seed: int
+) -> tuple[pd.DataFrame, LoadedModel[Any], stage.LabelledShapes]:
+    """Return the scores of bags by models that have not seen them, the last model, and the rows it has not seen."""
+    classes = vocabulary(rows.table["label"].tolist())
     split = rows.table["split"].to_numpy()
     if shapes.cross_validated:
         numbers = fold_numbers(rows.table, "", FOLDS, seed)
@@ -178,22 +180,27 @@ def _cross_validated(
         turns = [(split == TRAIN, split == TEST)]
     tables = []
     for at, (seen, away) in enumerate(turns):
-        _, card, judge = stage.fit_one(
-            rows, seen, np.zeros(len(rows), bool), told, run, order.out / "states", f"{seed} {at}"
-        )
-        tables.append(folded.scored_fold(judge, card, rows.take(seen), rows.take(away), run).assign(fold=at))
-        run.events.progress("judged", at + 1, len(turns))
-    return pd.concat(tables, ignore_index=True), card, judge, rows.take(away)
+        model = _trained(rows, seen, classes, run, f"{seed} {at}")
+        tables.append(folds.scored_fold(model, rows.take(seen), rows.take(away), run.job).assign(fold=at))
+        run.events.progress("scored", at + 1, len(turns))
+    return pd.concat(tables, ignore_index=True), model, rows.take(away)
 
 
-def _tested(rows: stage.LabelledShapes, run: stage.Run, order: Order, seed: int) -> dict[str, dict[str, float]]:
-    """Train on all of the training part, and judge the rows that were kept for the end."""
-    told = vocabulary(rows.table["label"].tolist())
+def _trained(
+    rows: stage.LabelledShapes, seen: np.ndarray, classes: Vocabulary, run: Run[Any], fingerprint: str
+) -> LoadedModel[Any]:
+    """Train a model on some rows."""
+    states = run.target.folder
+    _, card, network = stage.fit_one(rows, np.where(seen, TRAIN, ""), classes, run, states, fingerprint)
+    return LoadedModel(states, network, card, run.device)
+
+
+def _tested(rows: stage.LabelledShapes, run: Run[Any], seed: int) -> dict[str, dict[str, float]]:
+    """Train on all of the training part, and score the rows that are reserved for testing."""
     split = rows.table["split"].to_numpy()
-    _, card, judge = stage.fit_one(
-        rows, split == TRAIN, np.zeros(len(rows), bool), told, run, order.out / "states", f"{seed} test"
-    )
-    scores = folded.scored_fold(judge, card, rows.take(split == TRAIN), rows.take(split == TEST), run)
+    model = _trained(rows, split == TRAIN, vocabulary(rows.table["label"].tolist()), run, f"{seed} test")
+    card = model.card
+    scores = folds.scored_fold(model, rows.take(split == TRAIN), rows.take(split == TEST), run.job)
     return {
         method: {"auc_test": row["auc"], "auc_test_low": row["low"], "auc_test_high": row["high"]}
         for method, row in by_method(comparison(scores.assign(fold=0), card.outputs)).items()

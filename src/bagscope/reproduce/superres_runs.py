@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bagscope.api import train
 from bagscope.blocks.predict import BlocksModel
 from bagscope.engine.events import Events
-from bagscope.engine.stages import train
 from bagscope.files.writer import write_atomic, write_ome_tiff
 from bagscope.reproduce.superres_data import BLOCK, Picture, cut
 from bagscope.reproduce.superres_labels import Coarse

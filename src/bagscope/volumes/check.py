@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bagscope.engine.check import CheckReport, Purpose, files_missing, read_table
+from bagscope.engine.check import CheckReport, files_missing, read_table
 from bagscope.errors import SEVERITIES, BagscopeError, ImageReadError, Problem
 from bagscope.files.volume import Spacing, VolumeFile, VolumeHeader, read_volume_header, spacing_of
-from bagscope.settings.sections import TableSection
+from bagscope.settings.jobs import ShapesReadJob, VolumesJob
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tables import confounding
 from bagscope.tables.labels import training_problems
 from bagscope.tables.splits import groups_of, mixed_bags, split_problems
 from bagscope.tables.table import Screen
+from bagscope.volumes.card import ShapesCard
 
 
 @dataclass(frozen=True)
@@ -26,25 +27,19 @@ class KnownVolume:
     spacing: Spacing
 
 
-def check_volumes(
-    screen: Screen | Path | str,
-    *,
-    table: TableSection,
-    volumes: VolumesSection,
-    purpose: Purpose = "train",
-    split_by: str = "",
-    bags: str = "shape",
-) -> CheckReport:
-    """Find every problem of a screen of volumes; `headers` of the report are KnownVolume.
+def check_volumes(screen: Screen | Path | str, job: ShapesReadJob, volumes: VolumesSection) -> CheckReport:
+    """List every problem of a screen of volumes; `headers` of the report are KnownVolume.
 
     Parameters
     ----------
-    bags : what has one label, see the settings of `bags`.
+    job : a training job also asks of labels, groups and bags what training needs.
+    volumes : how volumes are read.
 
     Raises
     ------
     Nothing on bad content: all of it is in the report.
     """
+    table = job.table
     found, problems = read_table(screen, table)
     if found is None:
         return CheckReport(tuple(problems))
@@ -61,9 +56,9 @@ def check_volumes(
             said = error.problem
             cause = f"{Path(said.file).name}: {said.cause}" if said.file else said.cause
             problems.append(replace(said, severity="list", cause=cause, file=file, row=int(line), column="image"))
-    if purpose == "train":
+    if isinstance(job, VolumesJob):
         problems += files_missing(problems, found, table)
-        problems += _for_training(found, known, split_by, bags, file, table.force)
+        problems += _for_training(found, known, job, file)
     if len(found) and not known:
         cause, fix = f"none of the {len(found):,} rows can be used", "Mend what is listed; most rows say the same."
         problems.append(Problem("refuse", "nothing_usable", cause, fix, file))
@@ -99,9 +94,21 @@ def _known(screen: Screen, at: int, volumes: VolumesSection) -> KnownVolume:
     return KnownVolume(place, header, spacing_of(told, header, volumes.spacing, files[0]))
 
 
-def _for_training(
-    screen: Screen, known: dict[int, KnownVolume], split_by: str, bags: str, file: str, force: bool
-) -> list[Problem]:
+def other_spacing(card: ShapesCard, report: CheckReport) -> CheckReport:
+    """Warn of volumes whose voxels have another spacing than those of the training."""
+    trained = {tuple(spacing) for spacing in card.spacings}
+    other = sorted({volume.spacing for volume in report.headers.values()} - trained) if trained else []
+    if not other:
+        return report
+    spacings = ", ".join("x".join(f"{edge:g}" for edge in spacing) for spacing in other[:3])
+    cause = f"volumes with a spacing of {spacings} um; no training volume had it"
+    file = str(report.screen.path or "") if report.screen else ""
+    problem = Problem("warn", "other_spacing", cause, "Sizes are kept; blur along z may differ.", file)
+    return replace(report, problems=(*report.problems, problem))
+
+
+def _for_training(screen: Screen, known: dict[int, KnownVolume], job: VolumesJob, file: str) -> list[Problem]:
+    split_by = job.split.by
     rows = screen.rows.iloc[sorted(known)] if known else screen.rows
     try:
         groups = groups_of(rows, split_by).tolist()
@@ -109,9 +116,9 @@ def _for_training(
         return [replace(error.problem, file=file)]
     problems = training_problems(rows["label"].tolist(), groups, rows["row"].tolist(), file, split_by or "group")
     problems += split_problems(rows, split_by, file)
-    problems += mixed_bags(rows, bags, split_by, file)
+    problems += mixed_bags(rows, job.bags.by, split_by, file)
     found = confounding.of_table(rows, groups)
     if known:
         spacing = ["x".join(f"{edge:g}" for edge in known[at].spacing) for at in sorted(known)]
         found += confounding.of_files(rows, groups, {"spacing of voxels": spacing})
-    return problems + confounding.problems(found, file, force)
+    return problems + confounding.problems(found, file, job.table.force)

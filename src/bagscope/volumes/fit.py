@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from bagscope.engine import loop
-from bagscope.engine.card import ShapesCard
 from bagscope.engine.check import CheckReport
-from bagscope.engine.events import Events
 from bagscope.engine.failures import Failure, of_check, of_error
+from bagscope.engine.run import Run
+from bagscope.engine.scoring import screen_of
 from bagscope.errors import ImageReadError, TableError
-from bagscope.files.worker import DecodingWorker
+from bagscope.nets.shape_judge import ShapeJudge
 from bagscope.settings.jobs import VolumesJob
 from bagscope.tables.labels import Vocabulary, targets, training_problems
-from bagscope.tables.splits import bags_of_rows, groups_of
+from bagscope.tables.splits import TRAIN, VALIDATION, bags_of_rows, groups_of
 from bagscope.volumes import setup
+from bagscope.volumes.card import ShapesCard
 from bagscope.volumes.check import KnownVolume
 from bagscope.volumes.rows import RowShapes, shapes_of_row
 from bagscope.volumes.samples import Bags
@@ -45,36 +44,21 @@ class LabelledShapes:
         )
 
 
-@dataclass(frozen=True)
-class Run:
-    """A training run: settings, where it computes, who listens, whether it goes on, and what was warned of."""
-
-    job: VolumesJob
-    device: torch.device
-    events: Events
-    resume: bool
-    warned: tuple[str, ...]
-
-
-def labelled_shapes(
-    report: CheckReport, job: VolumesJob, worker: DecodingWorker, events: Events
-) -> tuple[LabelledShapes, list[Failure]]:
+def labelled_shapes(report: CheckReport, run: Run[VolumesJob]) -> tuple[LabelledShapes, list[Failure]]:
     """Read the volumes of the labelled rows of a checked screen and find their shapes.
 
     Raises
     ------
     TableError : too little is left to train on.
     """
-    screen = report.screen
-    if screen is None:
-        raise TableError(list(report.problems))
+    screen, job, events = screen_of(report), run.job, run.events
     failures = of_check(screen, report.problems)
     positions = [at for at in sorted(report.headers) if screen.rows["label"].iloc[at]]
     found, kept, notes = [], [], 0
     for number, at in enumerate(positions, start=1):
         known: KnownVolume = report.headers[at]
         try:
-            shapes = shapes_of_row(known, job.volumes, worker)
+            shapes = shapes_of_row(known, job.volumes, run.worker)
             found.append(shapes)
             kept.append(at)
             notes += bool(shapes.notes)
@@ -95,33 +79,30 @@ def labelled_shapes(
 
 
 def fit_one(
-    rows: LabelledShapes,
-    train: np.ndarray,
-    watch: np.ndarray,
-    told: Vocabulary,
-    run: Run,
-    states: Path,
-    fingerprint: str,
-) -> tuple[loop.Fitted, ShapesCard, Any]:
-    """Train the network on some rows and fit the measures beside it.
+    rows: LabelledShapes, parts: np.ndarray, classes: Vocabulary, run: Run[VolumesJob], states: Path, fingerprint: str
+) -> tuple[loop.Fitted, ShapesCard, ShapeJudge]:
+    """Train the network on the training rows and fit the regression on measures beside it.
 
     Parameters
     ----------
-    train, watch : (R,) which rows.
+    parts : (R,) `train`, `validation` or anything else for rows that are not used.
+    states, fingerprint : where training states are stored, and what they belong to.
     """
-    job = run.job
-    own = rows.take(train)
-    bags, groups, measures = bags_of(own, told, job)
-    watched = bags_of(rows.take(watch), told, job)[0] if watch.any() else None
-    names = list(own.found[0].solids[0].measures)
-    task = setup.make_task(job, told, bags, watched, names, own.spacings, run.device)
-    fitted = loop.fit(task, job.training, job.seed, run.device, False, states, fingerprint, run.resume, run.events)
+    job, train, validation = run.job, rows.take(parts == TRAIN), rows.take(parts == VALIDATION)
+    bags, groups, measures = bags_of(train, classes, job)
+    validation_bags = bags_of(validation, classes, job)[0] if len(validation) else None
+    names = list(train.found[0].solids[0].measures)
+    task = setup.make_task(job, classes, bags, validation_bags, names, train.spacings, run.device)
+    fitted = loop.fit(
+        task, job.training, job.seed, run.device, False, states, fingerprint, run.target.resume, run.events
+    )
     card = task.learned(fitted.network)
-    judge = setup.build_network(card)
-    judge.net.load_state_dict(fitted.network.state_dict())
-    setup.set_measures(judge, setup.fit_measures(measures, bags.targets, groups, card, job.measures.regularisation,
-                                                 job.seed))  # fmt: skip
-    return fitted, card, judge.to(run.device).eval()
+    network = setup.build_network(card)
+    network.net.load_state_dict(fitted.network.state_dict())
+    strength = job.measures.regularisation
+    regression = setup.fit_measures(measures, bags.targets, groups, card, strength, job.seed)
+    setup.set_measures(network, regression)
+    return fitted, card, network.to(run.device).eval()
 
 
 def bags_of(rows: LabelledShapes, told: Vocabulary, job: VolumesJob) -> tuple[Bags, np.ndarray, np.ndarray]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bagscope.engine.card import ShapesCard
 from bagscope.nets.jacobian import rectified_gradients
 from bagscope.nets.shape_judge import ShapeJudge
+from bagscope.volumes.card import ShapesCard
 from bagscope.volumes.shapes import Pose, moved, on_voxel_grid
 from bagscope.volumes.solids import Solid
 from bagscope.volumes.task import rotations_of_card, voxel_grid_of_card

@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from bagscope.engine.card import ShapesCard
-from bagscope.engine.compute import device_of
-from bagscope.engine.events import SILENT, Events
-from bagscope.engine.model_folder import load_model
-from bagscope.engine.score_folder import Scores
+from bagscope.engine.model_folder import load_network
+from bagscope.engine.scoring import ScreenModel
 from bagscope.errors import ImageReadError
-from bagscope.nets.shape_judge import ShapeJudge
-from bagscope.settings.jobs import ReadJob, make_job
-from bagscope.tables.table import Screen
+from bagscope.volumes.card import ShapesCard
 from bagscope.volumes.importance import importance_of
 from bagscope.volumes.shape_scores import judged_solids
 from bagscope.volumes.solids import Solid, solids_of
+from bagscope.volumes.task import build_network
 
 _SHOWN = 5
 
@@ -57,7 +52,7 @@ class ShapePrediction:
             cause = f"no shape {number} of class {name!r}: there are {_listed(solids)} and {_listed(model.classes)}"
             raise ImageReadError(cause, "Name a shape by its `cell`, and a class of the model.", code="no_shape")
         solid = solids[number]
-        return importance_of(model.judge, model.card, solid, model.classes.index(name), model.device)
+        return importance_of(model.network, model.card, solid, model.classes.index(name), model.device)
 
 
 def _listed(names: Iterable[object]) -> str:
@@ -65,19 +60,8 @@ def _listed(names: Iterable[object]) -> str:
     return ", ".join(told[:_SHOWN]) + (f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else "")
 
 
-class ShapeModel:
-    """A trained model of shapes: its folder, its card, and what it can be asked."""
-
-    def __init__(self, folder: Path, judge: ShapeJudge, card: ShapesCard, device: torch.device):
-        self.folder, self.judge, self.card, self.device = folder, judge, card, device
-
-    def __repr__(self) -> str:
-        return f"ShapeModel({str(self.folder)!r}, classes={list(self.card.classes)})"
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes, in the order of every array."""
-        return self.card.classes
+class ShapeModel(ScreenModel[ShapesCard]):
+    """A trained model of shapes: its folder, its card, and its predictions."""
 
     def predict(self, volume: np.ndarray, spacing: tuple[float, float, float]) -> ShapePrediction:
         """Judge the shapes of one volume.
@@ -99,34 +83,12 @@ class ShapeModel:
             cause = f"spacing {spacing}: three numbers above 0 are expected"
             raise ImageReadError(cause, "Give micrometres between voxels, z, y, x.", code="bad_spacing")
         solids, _ = solids_of(volume, spacing, self.card.volumes)
-        table, bag = judged_solids(self.judge, self.card, solids, self.device)
+        table, bag = judged_solids(self.network, self.card, solids, self.device)
         probability = dict(zip(self.card.outputs, bag.own.tolist(), strict=True))
         return ShapePrediction(table, probability, tuple(solids), self)
 
-    def score(
-        self,
-        screen: Screen | Path | str,
-        out: Path | str,
-        *,
-        config: Path | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-        events: Events = SILENT,
-        **choices: Any,
-    ) -> Scores:
-        """Judge all volumes of a screen, and write a score folder; see `Model.score`.
 
-        `volumes.parquet` has a row per shape, the other tables sum them up.
-        """
-        from bagscope.volumes.score import score_volumes
-
-        return score_volumes(
-            self, screen, Path(out), config=config, resume=resume, overwrite=overwrite, events=events, choices=choices
-        )
-
-
-def open_volumes(folder: Path, device: str = "auto") -> ShapeModel:
-    """Open a model folder of the task; see `bagscope.load`."""
-    place = device_of(make_job(ReadJob, None, {"device": device}).compute)
-    judge, card = load_model(Path(folder), place, ShapesCard)
-    return ShapeModel(Path(folder), judge, card, place)  # type: ignore[arg-type]
+def open_model(folder: Path, device: torch.device) -> ShapeModel:
+    """Load a model folder of the task `volumes`; see `bagscope.load`."""
+    network, card = load_network(folder, device, ShapesCard, build_network)
+    return ShapeModel(folder, network, card, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bagscope.engine.card import CallCard, ShapesCard
+from bagscope.engine.card import CallCard
 from bagscope.engine.check import CheckReport
 from bagscope.errors import ImageReadError, SettingsError
 from bagscope.files.signature import signature
@@ -12,6 +12,7 @@ from bagscope.files.volume import Spacing, read_volume
 from bagscope.files.worker import DecodingWorker
 from bagscope.settings.jobs import ShapesReadJob
 from bagscope.settings.shape_sections import VolumesSection
+from bagscope.volumes.card import ShapesCard
 from bagscope.volumes.check import KnownVolume
 from bagscope.volumes.solids import Cut, Solid, measure_solid, solids_of
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from bagscope.classical.regression import Linear, fit_linear
-from bagscope.engine.card import SHAPES_VERSION, CallCard, ShapesCard, VoxelGridCard
+from bagscope.engine.card import CallCard
 from bagscope.nets import SHAPE_NETWORKS
 from bagscope.nets.pool import make_pooling
 from bagscope.nets.shape_judge import ShapeJudge, blend
 from bagscope.settings.jobs import VolumesJob
 from bagscope.settings.shape_sections import BagsSection, TurnsSection, VolumesSection
 from bagscope.tables.labels import Vocabulary
+from bagscope.volumes.card import SHAPES_VERSION, ShapesCard, VoxelGridCard
 from bagscope.volumes.samples import Bags
 from bagscope.volumes.shapes import Shape, on_voxel_grid, refuse_huge, voxel_grid_of
 from bagscope.volumes.solids import Solid

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bagscope.engine.card import ShapesCard
 from bagscope.nets.shape_judge import ShapeJudge
 from bagscope.tables.calls import CallRule, make_calls
 from bagscope.tables.probabilities import log_softmax, probabilities
+from bagscope.volumes.card import ShapesCard
 from bagscope.volumes.setup import judge_bags, measures_of, shape_logits
 from bagscope.volumes.shapes import refuse_huge
 from bagscope.volumes.solids import Solid

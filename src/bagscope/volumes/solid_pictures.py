@@ -11,12 +11,12 @@ import pandas as pd
 import torch
 from scipy import ndimage
 
-from bagscope.engine.card import ShapesCard
 from bagscope.engine.parts import Parts
 from bagscope.errors import BagscopeError
 from bagscope.files.writer import read_json, write_json
 from bagscope.nets.shape_judge import ShapeJudge
 from bagscope.tables.table import Screen
+from bagscope.volumes.card import ShapesCard
 from bagscope.volumes.importance import importance_of
 from bagscope.volumes.solids import Solid
 

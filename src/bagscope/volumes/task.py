@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from bagscope.engine.card import ShapesCard
 from bagscope.engine.checked import checked_options
 from bagscope.engine.task import Part
 from bagscope.feed.batch import Batch
@@ -19,6 +18,7 @@ from bagscope.nets.shape_judge import MeasuresHead, ShapeJudge
 from bagscope.ops import losses
 from bagscope.settings.jobs import VolumesJob
 from bagscope.settings.shape_sections import ShapeNetworkSection, ShapePoolingSection
+from bagscope.volumes.card import ShapesCard
 from bagscope.volumes.samples import Bags, Rotations, ShapeFeed
 from bagscope.volumes.shapes import FEATURES, VoxelGrid
 

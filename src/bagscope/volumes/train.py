@@ -1,115 +1,75 @@
-"""How a screen of volumes becomes a model: read the shapes, train the network, fit the measures beside it, compare."""
+"""How a screen of volumes becomes a model: shapes, network and regression on measures, and folds when asked."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from bagscope.engine.card import ShapesCard
-from bagscope.engine.card_file import CARD, load_card_as
+from bagscope.engine.card_file import CARD
 from bagscope.engine.check import CheckReport
-from bagscope.engine.compute import device_of, memory_kept, threads
-from bagscope.engine.events import Events
-from bagscope.engine.failures import FAILURES, Failure, failure_table
-from bagscope.engine.folds import CROSS_FITTED
-from bagscope.engine.model_folder import WEIGHTS, save_model
-from bagscope.engine.model_readme import shapes_readme
-from bagscope.engine.origin import origin
-from bagscope.engine.plan import plan_of, refuse_other
-from bagscope.errors import ModelError
-from bagscope.files.folder import claimed
-from bagscope.files.worker import DecodingWorker
-from bagscope.files.writer import write_atomic
+from bagscope.engine.failures import FAILURES, Failure
+from bagscope.engine.folds import CROSS_FITTED, FOLDS
+from bagscope.engine.model_folder import WEIGHTS
+from bagscope.engine.plan import plan_of
+from bagscope.engine.run import Run
+from bagscope.engine.scoring import screen_of
+from bagscope.engine.training import (
+    HISTORY,
+    README,
+    RESUME,
+    SPLIT,
+    Trained,
+    created,
+    finished_card,
+    split_file,
+    write_model,
+)
 from bagscope.settings.jobs import VolumesJob
-from bagscope.tables.frames import csv_bytes
 from bagscope.tables.labels import Vocabulary, vocabulary
-from bagscope.tables.splits import TRAIN, VALIDATION, assign_parts, fold_numbers, groups_of
+from bagscope.tables.splits import TRAIN, VALIDATION, assign_parts, fold_numbers
 from bagscope.tables.table import Screen
-from bagscope.volumes.check import check_volumes
-from bagscope.volumes.fit import LabelledShapes, Run, fit_one, labelled_shapes
-from bagscope.volumes.folds import COMPARISON, cross_fit_volumes
-from bagscope.volumes.predict import ShapeModel, open_volumes
+from bagscope.volumes.card import ShapesCard
+from bagscope.volumes.fit import LabelledShapes, fit_one, labelled_shapes
+from bagscope.volumes.folds import COMPARISON, cross_fit
 
-RESUME, PLAN = "resume", "plan.json"
-HISTORY, SPLIT, README = "history.csv", "split.csv", "README.md"
-OURS = (CARD, WEIGHTS, HISTORY, SPLIT, README, FAILURES, RESUME, COMPARISON, CROSS_FITTED, "fold_*")
+MODEL_FILES = (CARD, WEIGHTS, HISTORY, SPLIT, README, FAILURES, RESUME, COMPARISON, CROSS_FITTED, FOLDS)
 
 
-def train_volumes(
-    screen: Screen | Path | str, out: Path, job: VolumesJob, *, resume: bool, overwrite: bool, events: Events
-) -> ShapeModel:
-    """Learn from the labelled volumes of a screen, and write a model folder; see `bagscope.train`."""
-    device = device_of(job.compute)
-    with (
-        threads(job.compute.threads),
-        memory_kept(),
-        claimed(out, OURS, finished=CARD, resume=resume, overwrite=overwrite),
-        DecodingWorker(job.compute.io_timeout) as worker,
-    ):
-        report = check_volumes(screen, table=job.table, volumes=job.volumes, split_by=job.split.by, bags=job.bags.by)
-        report.refuse()
-        for note in report.notes:
-            events.say(note)
-        for problem in report.problems:
-            events.warn(str(problem))
-        rows, failures = labelled_shapes(report, job, worker, events)
-        told = vocabulary(rows.table["label"].tolist())
-        split = job.split
-        numbers = fold_numbers(rows.table, split.by, split.folds, job.seed) if split.folds else None
-        warned = tuple(str(problem) for problem in report.problems if problem.severity == "warn")
-        run = Run(job, device, events, resume, warned)
-        _one_model(rows, failures, told, report, out, run)
-        if numbers is not None:
-            cross_fit_volumes(rows, failures, report, told, numbers, out, run)
-    return open_volumes(out, job.compute.device)
+def train(report: CheckReport, run: Run[VolumesJob]) -> None:
+    """Train on the labelled volumes of a checked screen; see `engine.tasks.Stages`."""
+    rows, failures = labelled_shapes(report, run)
+    classes = vocabulary(rows.table["label"].tolist())
+    # Impossible folds are refused before the first training, not after it.
+    split = run.job.split
+    folds = fold_numbers(rows.table, split.by, split.folds, run.job.seed) if split.folds else None
+    _train_one(rows, classes, run, (screen_of(report), failures))
+    if folds is not None:
+        cross_fit(rows, failures, report, folds, run)
 
 
-def _one_model(
-    rows: LabelledShapes,
-    failures: Sequence[Failure],
-    told: Vocabulary,
-    report: CheckReport,
-    out: Path,
-    run: Run,
+def _train_one(
+    rows: LabelledShapes, classes: Vocabulary, run: Run[VolumesJob], failed: tuple[Screen, Sequence[Failure]]
 ) -> None:
-    job, screen = run.job, report.screen
+    """Train the final model and write its folder; a finished model is left as it is."""
+    job, folder = run.job, run.target.folder
     assigned = assign_parts(rows.table, job.split.by, job.split.validation, job.seed)
     parts = assigned.parts
-    signs = tuple(one.signature for one in rows.found)
-    spaced = [f"{sign} at {spacing}" for sign, spacing in zip(signs, rows.spacings, strict=True)]
+    signatures = np.array([shapes.signature for shapes in rows.found], dtype=object)
+    spaced = [f"{sign} at {spacing}" for sign, spacing in zip(signatures, rows.spacings, strict=True)]
     plan = plan_of(job, rows.table, parts.tolist(), spaced)
-    if (out / CARD).is_file():
-        if load_card_as(out, ShapesCard).training.get("plan") != plan.fingerprint:
-            cause = "the model there was trained on other rows or files, or with other settings"
-            fix = "Name another folder with -o, or replace it with --overwrite."
-            raise ModelError(cause, fix, code="changed", file=out)
-        run.events.say(f"{out} is finished already")
+    if finished_card(folder, plan, ShapesCard, run) is not None:
         return
     for note in assigned.notes:
         run.events.say(note)
-    refuse_other(out / RESUME / PLAN, plan)
-    plan.save(out / RESUME / PLAN)
-    fitted, card, judge = fit_one(rows, parts == TRAIN, parts == VALIDATION, told, run, out / RESUME, plan.fingerprint)
-    training = {
-        "kept_step": fitted.kept_step,
-        "stopped_early": fitted.stopped_early,
-        "rows": {part: sorted(np.array(signs)[parts == part].tolist()) for part in (TRAIN, VALIDATION)},
-        "plan": plan.fingerprint,
-        "shapes": sum(len(one.solids) for one in rows.found),
-        "warnings": list(run.warned),
-    }
-    made = origin() | {"device": str(run.device), "precision": "fp32", "seed": job.seed}
-    card = card.model_copy(update={"training": card.training | training, "created": made})
-    if failures and screen is not None:
-        write_atomic(out / FAILURES, csv_bytes(failure_table(screen, failures)))
-        run.events.warn(f"{len(failures)} of {len(screen)} failed, see {out / FAILURES}")
-    write_atomic(out / HISTORY, csv_bytes(pd.DataFrame(fitted.history)))
-    split = rows.table[["row", "plate", "well", "site", "label"]].reset_index(drop=True)
-    write_atomic(out / SPLIT, csv_bytes(split.assign(group=groups_of(rows.table, job.split.by), split=parts)))
-    write_atomic(out / README, shapes_readme(card))
-    save_model(out, judge, card)
-    shutil.rmtree(out / RESUME, ignore_errors=True)
+    fitted, card, network = fit_one(rows, parts, classes, run, folder / RESUME, plan.fingerprint)
+    shapes = sum(len(row.solids) for row in rows.found)
+    trained = Trained(
+        network=network,
+        card=card.model_copy(update={"created": created(run, bf16=False)}),
+        fitted=fitted,
+        rows={part: signatures[parts == part].tolist() for part in (TRAIN, VALIDATION)},
+        extra={"stopped_early": fitted.stopped_early, "shapes": shapes},
+        files=split_file(rows.table, job.split.by, parts.tolist()),
+    )
+    write_model(folder, trained, plan, run, failed)
