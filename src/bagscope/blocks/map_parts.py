@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bagscope.errors import BagscopeError
+from bagscope.engine.parts import read_stored
 from bagscope.files.signature import signature
-from bagscope.files.writer import read_json, write_json
+from bagscope.files.writer import write_json
 
 LARGEST = 10_000_000
 
@@ -70,15 +70,13 @@ def save_part(path: Path, mark: str, part: MapPart) -> None:
 
 def load_part(path: Path, mark: str, files: Sequence[Path]) -> MapPart | None:
     """Return a part that is whole, has this fingerprint, and whose files are as they were written; else None."""
-    if not path.is_file():
+    found = read_stored(path, mark, LARGEST)
+    if found is None:
         return None
     try:
-        found = read_json(path, LARGEST)
-        if found["fingerprint"] != mark:
-            return None
         part = _part(found["part"])
         return part if part.kept == signature(files) else None
-    except (BagscopeError, OSError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError):
         return None  # a part that was damaged is made again
 
 

@@ -34,7 +34,12 @@ def train(
         str, typer.Option("--task", help="What is learned: images (default), blocks or volumes.")
     ] = "images",
     pooling: Annotated[
-        str | None, typer.Option("--pooling", help="noisy_and (default), noisy_or, isr, gm, lse, mean or max.")
+        str | None,
+        typer.Option(
+            "--pooling",
+            help="noisy_and, noisy_or, isr, gm, lse, mean, max or attention (images only); "
+            "default noisy_and (volumes: mean).",
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Optimiser steps; default 120 (blocks: 500, volumes: 420).")

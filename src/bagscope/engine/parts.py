@@ -74,16 +74,13 @@ class Parts:
 
     def load(self, position: int, mark: str) -> FieldPart | None:
         """Return a part that is whole and has this fingerprint, or None."""
-        path = self.path(position)
-        if not path.is_file():
+        found = read_stored(self.path(position), mark, LARGEST_PART)
+        if found is None:
             return None
         try:
-            found = read_json(path, LARGEST_PART)
-            if found["fingerprint"] != mark:
-                return None
             odds, logits = (np.array(found[name], np.float64) for name in ("log_odds", "logits"))
             part = FieldPart(odds, logits, str(found["unlike"]), _cells(found["cells"]))
-        except (BagscopeError, KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError):
             return None  # a part that was damaged is made again
         return part if np.isfinite(part.log_odds).all() and np.isfinite(part.logits).all() else None
 
@@ -98,6 +95,22 @@ class Parts:
         }
         # Two waits for the disk took longer than a small field; a part that was cut is no JSON and made again.
         write_json(self.path(position), values, durable=False)
+
+
+def read_stored(path: Path, mark: str, largest: int) -> dict[str, Any] | None:
+    """Return a JSON file that was stored under a fingerprint; None when it is absent, damaged or of another one.
+
+    Parameters
+    ----------
+    largest : bytes above which the file is not one of ours.
+    """
+    if not path.is_file():
+        return None
+    try:
+        stored = read_json(path, largest)
+    except BagscopeError:
+        return None
+    return stored if isinstance(stored, dict) and stored.get("fingerprint") == mark else None
 
 
 def _cells(found: Any) -> CellPart | None:

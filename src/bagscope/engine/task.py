@@ -1,4 +1,4 @@
-"""What a task is: the only thing that differs between images, blocks and volumes."""
+"""What the training loop asks of a task: batches, a network, losses and learning rates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Part = Literal["train", "validation"]
 
 
 class Task(Protocol):
-    """Rows in, batches, losses and scores out; the engine and the stages know no more of it."""
+    """A network and the batches that it learns from; the training loop knows no more of it."""
 
     @property
     def card(self) -> Card:
@@ -38,5 +38,19 @@ class Task(Protocol):
         ...
 
     def learned(self, net: nn.Module) -> Card:
-        """Return the card with what training found out."""
+        """Return the card with the results of training that it stores."""
         ...
+
+
+def pooling_groups(net: nn.Module, threshold_rate: float) -> list[tuple[list[nn.Parameter], float]]:
+    """Let the thresholds of the pooling learn faster than the weights: they have few gradients and far to go.
+
+    Parameters
+    ----------
+    net : with a `pooling`. threshold_rate : factor of the learning rate of the pooling's parameters.
+    """
+    thresholds = list(net.pooling.parameters())  # type: ignore[union-attr]
+    numbers = {id(parameter) for parameter in thresholds}
+    weights = [parameter for parameter in net.parameters() if id(parameter) not in numbers]
+    groups = [(weights, 1.0), (thresholds, threshold_rate)]
+    return [(parameters, rate) for parameters, rate in groups if parameters]

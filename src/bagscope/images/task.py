@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bagscope.engine.checked import checked_options
-from bagscope.engine.task import Part
+from bagscope.engine.task import Part, pooling_groups
 from bagscope.errors import ImageReadError, ModelError
 from bagscope.feed.augment import Augmentation
 from bagscope.feed.batch import Batch
@@ -128,12 +128,8 @@ class ImagesTask:
         return self.card.model_copy(update={"thresholds": found})
 
     def parameter_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
-        """The pooling's thresholds learn faster than the weights: they have few gradients and far to go."""
-        pooling = list(net.pooling.parameters())  # type: ignore[union-attr]
-        own = {id(p) for p in pooling}
-        others = [p for p in net.parameters() if id(p) not in own]
-        groups = [(others, 1.0), (pooling, float(self.job.training.threshold_rate))]
-        return [(parameters, rate) for parameters, rate in groups if parameters]
+        """Return the weights and the pooling's thresholds with the factors of their learning rates."""
+        return pooling_groups(net, float(self.job.training.threshold_rate))
 
 
 def intensity_of(card: ModelCard) -> intensity.Intensity:
