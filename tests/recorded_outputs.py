@@ -31,7 +31,7 @@ import pandas as pd
 import tifffile
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE / "blocks"), str(HERE / "volumes")]
+sys.path.insert(0, str(HERE))
 
 # Where and when a result was made is no result.
 VOLATILE = {
@@ -223,9 +223,8 @@ def record_images(work: Path) -> dict[str, str]:
 
 def record_blocks(work: Path) -> dict[str, str]:
     """Record training by counts, published recipe and baselines, maps, outlines and evaluation on toy tissue."""
-    from tissue import TINY, screen_of
-
     import bagscope as bs
+    from tissue import TINY, screen_of
 
     folder = work / "tissue"
     screen_of(folder)
@@ -255,10 +254,9 @@ def record_blocks(work: Path) -> dict[str, str]:
 
 def record_volumes(work: Path) -> dict[str, str]:
     """Record training with single shapes and bags, folds, the dense network, tables and maps on drawn solids."""
+    import bagscope as bs
     from solids_drawn import QUICK as few
     from solids_drawn import screen_of
-
-    import bagscope as bs
 
     # OME-TIFF files hold a random identifier; a fixed one keeps the signatures of the specimens equal.
     fixed = uuid.UUID(int=1)

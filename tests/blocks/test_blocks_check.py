@@ -28,7 +28,7 @@ def place(screen, tmp_path):
 
 def problems(folder, **choices):
     given = {"proportions": str(folder / "p.csv")} | choices
-    return check_blocks(folder / "s.csv", make_job(BlocksJob, None, given)).report
+    return check_blocks(folder / "s.csv", make_job(BlocksJob, None, given))
 
 
 def said(report, code):

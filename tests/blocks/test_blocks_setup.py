@@ -6,7 +6,7 @@ import pytest
 from bagscope.blocks import setup
 from bagscope.blocks.setup import apply_recipe, pseudo_label_pixels
 from bagscope.errors import SettingsError
-from bagscope.feed.orders import chance
+from bagscope.feed.orders import rng_for
 from bagscope.settings.jobs import BlocksJob, make_job
 from bagscope.tables.boxes import Blocks
 
@@ -34,7 +34,7 @@ def test_folds_are_refused():
 
 
 def test_sure_pixels_are_the_highest_ranks_of_each_class():
-    p = chance(0, 1).random((2, 60, 60))
+    p = rng_for(0, 1).random((2, 60, 60))
     maps = [np.stack([1 - one, one]) for one in p]
     labels = np.stack(pseudo_label_pixels(maps, [one_block(0, 0, 60)] * 2, (0.8, 0.2), share=0.75, beyond=1.3))
     assert (labels == 2).mean() == pytest.approx(0.15, abs=1e-3)  # 0.75 of what is expected
@@ -44,7 +44,7 @@ def test_sure_pixels_are_the_highest_ranks_of_each_class():
 
 
 def test_of_three_classes_a_sure_pixel_is_of_its_most_probable_one():
-    raw = chance(1, 1).random((3, 60, 60))
+    raw = rng_for(1, 1).random((3, 60, 60))
     p = raw / raw.sum(0)
     (labels,) = pseudo_label_pixels([p], [one_block(0, 0, 60)], (0.4, 0.3, 0.3), share=0.75, beyond=1.3)
     sure = labels > 0
@@ -53,7 +53,7 @@ def test_of_three_classes_a_sure_pixel_is_of_its_most_probable_one():
 
 
 def test_beyond_blocks_no_pixel_is_sure():
-    p = chance(2, 1).random((60, 80))
+    p = rng_for(2, 1).random((60, 80))
     (labels,) = pseudo_label_pixels([np.stack([1 - p, p])], [one_block(10, 30, 40)], (0.5, 0.5), share=0.75, beyond=1.3)
     inside = np.zeros_like(p, bool)
     inside[10:50, 30:70] = True

@@ -5,8 +5,13 @@ import pytest
 import tifffile
 
 import bagscope
-from bagscope.engine.check import check
+from bagscope.engine.check import Checking, check_fields
 from bagscope.settings.sections import ImagesSection, TableSection
+
+
+def check(screen, *, table=None, images=None, **how):
+    """Check as for training with default settings, apart from those that are named."""
+    return check_fields(screen, table or TableSection(), images or ImagesSection(), Checking(**how))
 
 
 def picture(seed, dtype="uint16", shape=(64, 64), top=4000):

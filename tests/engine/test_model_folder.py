@@ -272,8 +272,8 @@ def test_the_card_for_people_tells_what_the_model_is(trained):
     for part in (
         "filled, ring",
         "dna, gfp",
-        "`kraus`",
-        "`noisy_and`",
+        "network: kraus",
+        "pooling: noisy_and",
         "0.65 um",
         "seed 0",
         "not for",

@@ -68,8 +68,8 @@ def test_classes_are_spread_over_the_folds(folded):
 @pytest.mark.parametrize("moment", ["training fold 1", "scoring fold 1", "the tables"])
 def test_interrupted_folds_are_gone_on_with_to_the_same_scores(moment, folded, toy, tmp_path, monkeypatch):
     place = {
-        "training fold 1": "bagscope.images.fit.save_model",
-        "scoring fold 1": "bagscope.images.folds.judge_fields",
+        "training fold 1": "bagscope.engine.training.save_model",
+        "scoring fold 1": "bagscope.images.folds.predict_fields",
         "the tables": "bagscope.images.folds.write_scores",
     }[moment]
     module, _, name = place.rpartition(".")
@@ -96,8 +96,8 @@ def test_interrupted_folds_are_gone_on_with_to_the_same_scores(moment, folded, t
 
 
 def test_a_finished_cross_fit_is_not_done_again(folded, toy, monkeypatch):
-    monkeypatch.setattr("bagscope.images.folds.train_model", pytest.fail)
-    monkeypatch.setattr("bagscope.images.folds.judge_fields", pytest.fail)
+    monkeypatch.setattr("bagscope.images.folds.train_one", pytest.fail)
+    monkeypatch.setattr("bagscope.images.folds.predict_fields", pytest.fail)
     toys.quick(toy, folded, resume=True, **FOLDED)
 
 
@@ -161,7 +161,7 @@ def test_cells_and_masks_are_their_own_fields_although_rows_without_a_label_stan
 
 
 def test_more_folds_than_wells_are_refused_before_anything_is_trained(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr("bagscope.images.train.train_model", pytest.fail)
+    monkeypatch.setattr("bagscope.images.train.train_one", pytest.fail)
     with pytest.raises((SettingsError, TableError), match="9 folds of 8 labelled groups"):
         toys.quick(toy, tmp_path / "model", folds=9, steps=1)
     assert not (tmp_path / "model").exists()

@@ -144,14 +144,14 @@ def test_a_well_or_treatment_of_which_nothing_is_left_keeps_its_row(model, scree
 
 def test_a_score_that_is_no_number_is_a_failure_and_takes_part_in_nothing(model, screen, tmp_path, monkeypatch):
     clean = by_image(score(model, screen, tmp_path / "clean"))
-    judge, calls = BagNet.judge, []
+    judge, calls = BagNet.pool_and_classify, []
 
     def third_is_nan(self, logits, lengths):
         calls.append(1)
         log_odds, head = judge(self, logits, lengths)
         return (log_odds * torch.nan if len(calls) == 3 else log_odds), head
 
-    monkeypatch.setattr(BagNet, "judge", third_is_nan)
+    monkeypatch.setattr(BagNet, "pool_and_classify", third_is_nan)
     scores = score(model, screen, tmp_path / "scores")
     (failed,) = toys.table_of(tmp_path / "scores" / "failures.csv")
     assert (failed["row"], failed["stage"], failed["code"]) == ("4", "score", "non_finite_score")
@@ -245,14 +245,14 @@ def test_labels_that_the_model_does_not_know_are_said(model, screen, tmp_path):
 
 
 def test_a_device_that_is_not_there_is_refused_before_any_image(model, screen, tmp_path, monkeypatch):
-    monkeypatch.setattr("bagscope.images.score.check", lambda *_, **__: pytest.fail("a table was looked at"))
+    monkeypatch.setattr("bagscope.images.check.check_fields", lambda *_, **__: pytest.fail("a table was looked at"))
     with pytest.raises(SettingsError, match="no device cuda:99"):
         score(model, screen, tmp_path / "scores", device="cuda:99")
     assert not (tmp_path / "scores").exists()
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_before_any_image(model, screen, tmp_path, monkeypatch):
-    monkeypatch.setattr("bagscope.images.score.check", lambda *_, **__: pytest.fail("a table was looked at"))
+    monkeypatch.setattr("bagscope.images.check.check_fields", lambda *_, **__: pytest.fail("a table was looked at"))
     (tmp_path / "file").write_text("x")
     for place in (tmp_path / "file", tmp_path / "file" / "deeper", "/proc/nothing"):
         with pytest.raises(FolderError) as caught:

@@ -213,7 +213,7 @@ def test_pieces_of_one_number_are_one_cell_and_are_told(model, masked, tmp_path)
     listener = toys.Listener()
     cells = score(model, masked, tmp_path / "scores", events=listener).cells
     assert cells.loc[cells["row"] == 2, ["cell", "area"]].to_numpy().tolist() == [[4, 424]]
-    assert [text for text in listener.warned if "separate pieces" in text]
+    assert [text for text in listener.warned if "separate regions" in text]
 
 
 def test_numbers_beyond_16_bits_are_written_as_32(model, masked, tmp_path):

@@ -33,8 +33,8 @@ def screen(toy, tmp_path):
 @pytest.fixture
 def judged(monkeypatch):
     """Counts how often the network is asked."""
-    calls, judge = [], BagNet.judge
-    monkeypatch.setattr(BagNet, "judge", lambda self, *what: calls.append(1) or judge(self, *what))
+    calls, judge = [], BagNet.pool_and_classify
+    monkeypatch.setattr(BagNet, "pool_and_classify", lambda self, *what: calls.append(1) or judge(self, *what))
     return calls
 
 

@@ -10,7 +10,7 @@ import bagscope as bs
 import toys
 from bagscope.errors import TableError
 from bagscope.files.writer import write_ome_tiff
-from bagscope.images.score import checked_for
+from bagscope.images.check import check_for_model
 from bagscope.settings.jobs import ReadJob, make_job
 from bagscope.synth.specimens import toy_field
 
@@ -84,7 +84,7 @@ def test_other_channels_are_refused_with_both_lists(names, model, tmp_path):
     (problem,) = caught.value.problems
     assert f"channels {', '.join(names)}, the model has dna, gfp" in problem.cause
     assert not (tmp_path / "scores").exists()
-    report = checked_for(model.card, tmp_path / "table.csv", make_job(ReadJob))
+    report = check_for_model(tmp_path / "table.csv", make_job(ReadJob), model.card)
     assert report.exit_code == 2
     assert [problem.code for problem in report.refused] == ["channels"]
 
@@ -92,7 +92,7 @@ def test_other_channels_are_refused_with_both_lists(names, model, tmp_path):
 def test_a_field_with_other_channels_among_good_ones_is_listed_alone(model, tmp_path):
     table = fields(tmp_path)
     write_ome_tiff(tmp_path / "f2.tif", np.zeros((2, 72, 72), np.uint16), channel_names=("dna", "rfp"))
-    report = checked_for(model.card, table, make_job(ReadJob))
+    report = check_for_model(table, make_job(ReadJob), model.card)
     assert (report.exit_code, report.listed) == (3, {2})
     scores = model.score(table, tmp_path / "scores")
     assert scores.failures["row"].tolist() == [4]

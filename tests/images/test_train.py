@@ -164,7 +164,7 @@ def test_images_of_unequal_sizes_learn_together_and_small_ones_are_listed_or_enl
 
 
 def test_a_network_that_is_not_there_is_refused_before_any_image_is_opened(tmp_path, monkeypatch):
-    monkeypatch.setattr("bagscope.images.train.check", lambda *_, **__: pytest.fail("a table was looked at"))
+    monkeypatch.setattr("bagscope.images.check.check_fields", lambda *_, **__: pytest.fail("a table was looked at"))
     wrong = [{"device": "cuda:99"}, {"batch": 1}, {"pooling": "nosy_and"}, {"network": "x"}, {"task": "image"}]
     wrong += [{"stebs": 3}, {"pooling.a": 0}, {"pooling.b": 1}, {"pooling.r": -1}, {"pooling.c": 1}]
     for choices in wrong:

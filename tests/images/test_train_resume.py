@@ -10,7 +10,7 @@ import pytest
 
 import bagscope as bs
 import toys
-from bagscope.engine import states
+from bagscope.engine import states, training
 from bagscope.engine.plan import plan_of
 from bagscope.errors import FolderError, ModelError
 from bagscope.images import fit
@@ -97,7 +97,7 @@ def test_a_stop_ends_with_130_and_can_be_gone_on_with(name, toy, tmp_path):
 
 @pytest.mark.parametrize("last", ["history.csv", "split.csv", "README.md", "model.safetensors", "model.json"])
 def test_a_kill_between_two_files_of_the_model_leaves_it_unfinished(last, toy, trained, tmp_path, monkeypatch):
-    write = fit.write_atomic
+    write = training.write_atomic
 
     def killed_before(path, content):
         if path.name == last:
@@ -106,7 +106,7 @@ def test_a_kill_between_two_files_of_the_model_leaves_it_unfinished(last, toy, t
         write(path, content)
 
     with monkeypatch.context() as patch:
-        for place in ("images.fit", "engine.model_folder"):
+        for place in ("engine.training", "engine.model_folder"):
             patch.setattr(f"bagscope.{place}.write_atomic", killed_before)
         patch.setattr("bagscope.engine.model_folder.write_json", lambda path, value: killed_before(path, b""))
         with pytest.raises(RuntimeError):
@@ -120,7 +120,7 @@ def test_a_kill_between_two_files_of_the_model_leaves_it_unfinished(last, toy, t
 
 def test_a_kill_after_the_last_file_leaves_a_finished_model(toy, trained, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("bagscope.images.fit.shutil.rmtree", lambda *_, **__: (_ for _ in ()).throw(RuntimeError))
+        patch.setattr("bagscope.engine.training.shutil.rmtree", lambda *_, **__: (_ for _ in ()).throw(RuntimeError))
         with pytest.raises(RuntimeError):
             toys.quick(toy, tmp_path / "model")
     assert bs.load(tmp_path / "model").classes == ("filled", "ring")

@@ -11,6 +11,7 @@ from solids_drawn import QUICK, ellipsoid, screen_of, write_stack
 
 import bagscope as bs
 from bagscope.errors import ModelError, SettingsError, TableError
+from bagscope.settings.jobs import VolumesJob, make_job
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.volumes.shape_compare import area, comparison
 from bagscope.volumes.shape_scores import judged_solids
@@ -101,7 +102,7 @@ def test_a_solid_that_comes_turned_is_judged_as_the_turned_solid(model):
     (own,), _ = solids_of(mask, (1, 1, 1), section)
     (turned,), _ = solids_of(np.rot90(mask, 1, (0, 2)), (1, 1, 1), section)
     by_matrix, by_voxels, given = (
-        judged_solids(model.judge, model.card, [solid], model.device, turn)[0]["network:round"].iloc[0]
+        judged_solids(model.network, model.card, [solid], model.device, turn)[0]["network:round"].iloc[0]
         for solid, turn in ((own, quarter), (turned, None), (own, None))
     )
     assert by_matrix == pytest.approx(by_voxels, abs=1e-5)
@@ -318,14 +319,13 @@ def test_a_changed_spacing_is_no_finished_training(tmp_path):
 
 
 def test_looking_at_voxels_lists_volumes_without_a_shape(model, tmp_path):
-    from bagscope.settings.sections import TableSection
     from bagscope.volumes.check import check_volumes
     from bagscope.volumes.rows import with_shapes
 
     table = screen_of(tmp_path / "s", 4)
     write_stack(table.parent / "v2.ome.tif", np.zeros((20, 20, 20), np.uint8), (1.0, 0.5, 0.5))
     section = VolumesSection()
-    report = check_volumes(table, table=TableSection(), volumes=section)
+    report = check_volumes(table, make_job(VolumesJob), section)
     assert not report.listed
     found = with_shapes(report, section, 60)
     assert found.listed == {2}
