@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bagscope.engine.check import check
 from bagscope.engine.compute import memory_kept
 from bagscope.engine.events import SILENT
 from bagscope.engine.inputs import make_source
+from bagscope.engine.loaded import LoadedModel
 from bagscope.engine.parts import Parts
 from bagscope.files.worker import DecodingWorker
 from bagscope.images.cell_stage import CellStage
-from bagscope.images.inference import Judge, judge_fields
+from bagscope.images.check import check_for_model
+from bagscope.images.inference import FieldScorer, predict_fields
 from bagscope.images.task import build_network
 from bagscope.settings.jobs import ReadJob
 from benchmarks.convolution import arithmetic, convolution
@@ -30,7 +31,7 @@ def scoring_share(size: Size, scratch: Path) -> list[Row]:
     A field is read, rescaled, judged and written, as `bagscope score` does it.
     """
     cpu, job = torch.device("cpu"), ReadJob()
-    report = check(screen_on_disk(scratch, size), purpose="score")
+    report = check_for_model(screen_on_disk(scratch, size), job, None)
     card = card_of(job_of(size))
     network = build_network(card).to(memory_format=torch.channels_last).eval()
     edge = round(size.field_px * FACTOR)
@@ -43,8 +44,8 @@ def scoring_share(size: Size, scratch: Path) -> list[Row]:
         def score() -> None:
             parts = Parts(scratch / f"parts{len(runs)}")
             cells = CellStage(job.cells, card, report.screen, scratch)
-            judged = judge_fields(Judge(network, card, cpu), source, parts, job, SILENT, cells=cells)
-            runs.append(judged.megapixels)
+            scorer = FieldScorer(LoadedModel(scratch, network, card, cpu), source, parts, job, cells)
+            runs.append(predict_fields(scorer, [], SILENT).megapixels)
 
         with torch.inference_mode():
             fields = len(source.positions) * arithmetic(lambda: network.maps(torch.zeros(1, len(CHANNELS), edge, edge)))

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from bagscope.engine import loop
-from bagscope.engine.check import check
 from bagscope.engine.compute import memory_kept, trains_in_bf16
 from bagscope.engine.events import SILENT
 from bagscope.engine.inputs import make_source
 from bagscope.engine.task import Part
 from bagscope.feed.batch import Batch
 from bagscope.files.worker import DecodingWorker
+from bagscope.images.check import check_for_training
 from bagscope.images.task import ImagesTask
 from bagscope.settings.sections import ComputeSection
 from benchmarks.bare import BareLoop
@@ -65,11 +65,11 @@ def loop_over_bare(size: Size, scratch: Path) -> list[Row]:
 
 def loading_over_memory(size: Size, scratch: Path) -> list[Row]:
     """Time of training from files through the feed, each file's first reading included, over that from tensors."""
-    report = check(screen_on_disk(scratch, size), purpose="train")
+    job = job_of(size)
+    report = check_for_training(screen_on_disk(scratch, size), job)
     screen = report.screen
     labels = [label for label in screen.rows["label"] if label]
     headers = {at: header for at, header in report.headers.items() if screen.rows["label"].iloc[at]}
-    job = job_of(size)
     with memory_kept(), DecodingWorker(job.compute.io_timeout) as worker:
 
         def from_files() -> ImagesTask:

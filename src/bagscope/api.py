@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from bagscope.engine.events import SILENT, Events
 from bagscope.engine.tasks import stages_of
@@ -12,7 +12,68 @@ from bagscope.settings.jobs import JOBS, ReadJob, make_job
 from bagscope.tables.table import Screen
 
 if TYPE_CHECKING:
+    from bagscope.blocks.predict import BlocksModel
     from bagscope.engine.check import CheckReport
+    from bagscope.images.predict import Model
+    from bagscope.volumes.predict import ShapeModel
+
+    AnyModel: TypeAlias = Model | BlocksModel | ShapeModel
+
+
+@overload
+def train(
+    screen: Screen | Path | str,
+    out: Path | str,
+    *,
+    task: Literal["images"] = "images",
+    config: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    events: Events = SILENT,
+    **choices: Any,
+) -> Model: ...
+
+
+@overload
+def train(
+    screen: Screen | Path | str,
+    out: Path | str,
+    *,
+    task: Literal["blocks"],
+    config: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    events: Events = SILENT,
+    **choices: Any,
+) -> BlocksModel: ...
+
+
+@overload
+def train(
+    screen: Screen | Path | str,
+    out: Path | str,
+    *,
+    task: Literal["volumes"],
+    config: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    events: Events = SILENT,
+    **choices: Any,
+) -> ShapeModel: ...
+
+
+@overload
+def train(
+    screen: Screen | Path | str,
+    out: Path | str,
+    *,
+    task: str,
+    config: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    events: Events = SILENT,
+    **choices: Any,
+) -> AnyModel: ...
 
 
 def train(
@@ -25,7 +86,7 @@ def train(
     overwrite: bool = False,
     events: Events = SILENT,
     **choices: Any,
-) -> Any:
+) -> AnyModel:
     """Train on the labelled rows of a screen, and write a model folder.
 
     Equal rows, settings and seed give equal weights on a CPU, also when training was interrupted and resumed.
@@ -60,7 +121,7 @@ def train(
     return train_model(screen, Target(Path(out), resume, overwrite), task, job, events)
 
 
-def load(folder: Path | str, device: str = "auto") -> Any:
+def load(folder: Path | str, device: str = "auto") -> AnyModel:
     """Load a model folder.
 
     Returns

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import bagscope
+import tissue
 import toys
 from bagscope.cli import app as command_line
 
@@ -279,3 +280,11 @@ def test_ctrl_c_ends_with_130(in_process, monkeypatch, capsys):
     monkeypatch.setattr("bagscope.cli.stages.check_table", interrupted)
     assert in_process("check", "screen.csv") == 130
     assert capsys.readouterr().err.startswith("Interrupted.")
+
+
+def test_a_model_without_filters_is_refused_by_look(tmp_path, in_process, capsys):
+    tissue.screen_of(tmp_path / "tissue")
+    tissue.trained(tmp_path / "tissue", tmp_path / "model", steps=1, **{"second.steps": 0})
+    assert in_process("look", str(tmp_path / "model"), "-o", str(tmp_path / "filters.png")) == 2
+    assert "Name a model of the task images" in capsys.readouterr().err
+    assert not (tmp_path / "filters.png").exists()

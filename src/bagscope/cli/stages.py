@@ -121,12 +121,16 @@ def look_at(
     from bagscope.api import load
     from bagscope.engine.compute import threads as with_threads
     from bagscope.images import activations
+    from bagscope.images.predict import Model
     from bagscope.report.layers import activations_figure, filters_figure, write_picture
 
     if table is None and (row, layer, cell) != (None, None, None):
         cause = "--row, --layer and --cell say what to look at in a table's field, but no table is named"
         raise SettingsError(cause, "Name the table after the model: bagscope look MODEL TABLE.", code="no_table")
     found = load(model, device=device or "auto")
+    if not isinstance(found, Model):
+        cause = f"a model for the task '{found.card.task}' has no filters or activations to show"
+        raise SettingsError(cause, "Name a model of the task images.", code="other_task", file=model)
     with with_threads(threads or 0):
         if table is None:
             filters = activations.first_filters(found)

@@ -11,11 +11,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from bagscope.api import load, train
 from bagscope.engine.events import Events
 from bagscope.files.folder import claimed
 from bagscope.files.writer import write_atomic
+from bagscope.images.predict import Model
 from bagscope.reproduce import digits_protocol as protocol
 from bagscope.reproduce.digits_measures import (
     crop_measures,
@@ -150,4 +152,4 @@ def _draw(digits: _Digits, done: Mapping[tuple[str, int], Mapping[str, float]], 
     place = ledger.place(name, seed) / "model"
     if place.is_dir():
         fields = protocol.fields_to_judge(protocol.all_settings()["default/set1"].number, digits.judge, 1)
-        write_atomic(order.out / PICTURES[1], sample_picture(load(place, order.device or "auto"), fields))
+        write_atomic(order.out / PICTURES[1], sample_picture(cast(Model, load(place, order.device or "auto")), fields))
