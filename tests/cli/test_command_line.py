@@ -284,7 +284,7 @@ def test_ctrl_c_ends_with_130(in_process, monkeypatch, capsys):
 
 def test_a_model_without_filters_is_refused_by_look(tmp_path, in_process, capsys):
     tissue.screen_of(tmp_path / "tissue")
-    tissue.trained(tmp_path / "tissue", tmp_path / "model", steps=1, **{"second.steps": 0})
-    assert in_process("look", str(tmp_path / "model"), "-o", str(tmp_path / "filters.png")) == 2
+    tissue.trained(tmp_path / "tissue", tmp_path / "pixels", steps=1, **{"second.steps": 0})
+    assert in_process("look", str(tmp_path / "pixels"), "-o", str(tmp_path / "filters.png")) == 2
     assert "Name a model of the task images" in capsys.readouterr().err
     assert not (tmp_path / "filters.png").exists()
