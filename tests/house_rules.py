@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "volumes": _BELOW_TASKS,
     "report": {"errors", "tables", "files", "ops"},
     "exports": {"errors", "tables", "files", "ops"},
-    "api": {"errors", "settings", "tables", "engine"},
+    "api": {"errors", "settings", "tables", "engine"} | TASKS,
     "reproduce": _BELOW_TASKS | TASKS | {"api", "synth", "importers", "report.figures", "report.page"},
     "cli": {"errors", "settings", "api", "engine", "report", "exports", "importers", "synth", "reproduce"} | TASKS,
     "poolings": {"ops"},
