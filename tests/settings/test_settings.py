@@ -1,13 +1,16 @@
 """Are choices checked before any work, and is what is wrong with them said by name?"""
 
+import inspect
 import math
 
 import pytest
 from pydantic import ValidationError
 
 from bagscope.errors import SettingsError
+from bagscope.nets.pool import make_pooling
 from bagscope.settings.jobs import JOBS, SHORT, ImagesJob, ReadJob, make_job, parse_set
-from bagscope.settings.sections import Section
+from bagscope.settings.sections import CallsSection, PoolingSection, Section
+from bagscope.tables.calls import CallRule
 
 SECTIONS = {
     f"{task} {name}": field.default
@@ -278,3 +281,10 @@ def test_all_unknown_names_are_told_at_once(tmp_path):
     assert "'training.step' (did you mean 'training.steps'?)" in cause
     assert "'scale.target' (did you mean 'scale.target_px'?)" in cause
     assert cause.count("unknown setting") == 3
+
+
+def test_defaults_that_functions_repeat_are_those_of_the_settings():
+    pooling, calls = PoolingSection(), CallsSection()
+    repeated = {name: parameter.default for name, parameter in inspect.signature(make_pooling).parameters.items()}
+    assert (repeated["a"], repeated["b"], repeated["r"]) == (pooling.a, pooling.b, pooling.r)
+    assert (CallRule().threshold, CallRule().confidence) == (calls.threshold, calls.confidence)
