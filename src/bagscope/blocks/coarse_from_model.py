@@ -11,7 +11,7 @@ import pandas as pd
 
 from bagscope.engine.compute import threads
 from bagscope.engine.events import Events
-from bagscope.engine.failures import FAILURES, failure_table, of_check, of_error
+from bagscope.engine.failures import FAILURES, of_check, of_error, write_failures
 from bagscope.engine.inputs import Source, make_source
 from bagscope.engine.run import Target, announce
 from bagscope.engine.scoring import screen_of
@@ -98,9 +98,7 @@ def box_tiles(
             write_atomic(out / files[at], csv_bytes(one))
             boxes += len(one)
             events.progress("judging images", i + 1, len(source.positions), f"{boxes:,} tiles")
-        if failures:
-            write_atomic(out / FAILURES, csv_bytes(failure_table(found, failures)))
-            events.warn(f"{len(failures)} of {len(found)} images failed, see {out / FAILURES}")
+        write_failures(out, found, failures, events)
         write_atomic(out / TABLE, csv_bytes(_table(found, files)))
     return TileBoxes(out / TABLE, boxes, len(files), len(failures))
 
