@@ -78,6 +78,6 @@ def test_an_image_that_fails_is_named(place, tmp_path):
     words = ("boxes", place / "model", "screen.csv", "-o", "boxes", "--class", "ring", "--size", 72)
     code, _, said = run(tmp_path, *words)
     assert code == 3
-    assert "1 of 2 images failed" in said
+    assert "1 of 2 failed" in said
     assert [bool(row["coarse"]) for row in toys.table_of(tmp_path / "boxes" / "table.csv")] == [True, False]
     assert toys.table_of(tmp_path / "boxes" / "failures.csv")[0]["image"] == "b.tif"
