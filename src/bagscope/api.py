@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from bagscope.engine.events import SILENT, Events
-from bagscope.engine.tasks import stages_of
+from bagscope.engine.tasks import check_of
 from bagscope.errors import SettingsError, nearest
 from bagscope.settings.jobs import JOBS, ReadJob, make_job
 from bagscope.tables.table import Screen
@@ -160,7 +160,7 @@ def check(
     ------
     SettingsError : unknown or impossible settings. Nothing on bad content: all of it is in the report.
     """
-    return stages_of(task).check(screen, training_job(task, config, choices), None, pixels)
+    return check_of(task).check(screen, training_job(task, config, choices), None, pixels)
 
 
 def training_job(task: str, config: Path | None, choices: dict[str, Any]) -> ReadJob:

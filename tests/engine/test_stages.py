@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 
 import numpy as np
@@ -14,12 +15,12 @@ import toys
 from bagscope.engine.events import SILENT
 from bagscope.engine.failures import FAILURES, Failure, write_failures
 from bagscope.engine.predictions import LEAST_FAILURES
-from bagscope.engine.tasks import TASKS, stages_of
+from bagscope.engine.tasks import TASKS, Check, Stages, check_of, stages_of
 from bagscope.errors import BagscopeError, ModelError, Problem, SettingsError, TableError
 from solids_drawn import QUICK as FEW
 from solids_drawn import screen_of
 
-ALL = tuple(TASKS.names())
+ALL = tuple(TASKS)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,12 @@ def test_the_network_is_back_on_its_device_after_scoring(task, models, screens, 
 
 def test_every_task_provides_all_stages():
     for task in ALL:
-        stages = stages_of(task)
-        assert stages.card.model_fields
-        assert {"model.json", "resume"} < set(stages.model_files)
-        assert {"run.json", "failures.csv", "parts"} < set(stages.score_files)
+        check, stages = check_of(task), stages_of(task)
+        for protocol, module in ((Check, check), (Stages, stages)):
+            for name, wanted in inspect.getmembers(protocol, inspect.isfunction):
+                if not name.startswith("_"):
+                    given = inspect.signature(getattr(module, name)).parameters
+                    assert list(given) == list(inspect.signature(wanted).parameters)[1:], (task, name)
+        assert check.CARD.model_fields
+        assert {"model.json", "resume"} < set(stages.MODEL_FILES)
+        assert {"run.json", "failures.csv", "parts"} < set(stages.SCORE_FILES)

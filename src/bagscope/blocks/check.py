@@ -29,6 +29,18 @@ _OTHER_SIZE = 1.1
 NO_TABLE = "blocks need a table of shares: which share of each fine class the blocks of a coarse class hold"
 
 
+CARD = BlocksCard
+
+
+def check(
+    screen: Screen | Path | str, job: BlocksReadJob, card: BlocksCard | None = None, pixels: bool = False
+) -> CheckReport:
+    """List every problem of images, their coarse labels and the proportion table; see `engine.tasks.Check`."""
+    if isinstance(job, BlocksJob):
+        return check_blocks(screen, job, pixels)
+    return check_scoring(screen, job, card, pixels)
+
+
 @dataclass(frozen=True)
 class BlocksReport(CheckReport):
     """What the check of a training on blocks found: also the blocks by position, and the proportion table."""

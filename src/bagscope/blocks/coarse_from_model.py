@@ -15,7 +15,7 @@ from bagscope.engine.failures import FAILURES, of_check, of_error, write_failure
 from bagscope.engine.inputs import Source, make_source
 from bagscope.engine.run import Target, announce
 from bagscope.engine.scoring import screen_of
-from bagscope.engine.tasks import stages_of
+from bagscope.engine.tasks import check_of
 from bagscope.errors import ImageReadError, SettingsError, nearest
 from bagscope.files.folder import claimed
 from bagscope.files.names import field_name
@@ -80,7 +80,7 @@ def box_tiles(
         claimed(out, OURS, finished=TABLE, overwrite=target.overwrite),
         DecodingWorker(job.compute.io_timeout) as worker,
     ):
-        report = stages_of(model.card.task).check(screen, job, model.card)
+        report = check_of(model.card.task).check(screen, job, model.card)
         announce(report, events)
         found = screen_of(report)
         source, failures = make_source(found, report.headers, images, model.card.channels, worker, 0)

@@ -23,6 +23,21 @@ from bagscope.tables.proportions import Proportions
 _MEASURED = 40
 
 
+def prepare(job: BlocksReadJob, card: BlocksCard | None = None) -> BlocksReadJob:
+    """Refuse impossible settings, and apply the recipe of a training; see `engine.tasks.Stages`.
+
+    Raises
+    ------
+    SettingsError : settings that contradict one another, or the model.
+    """
+    if isinstance(job, BlocksJob):
+        refuse_impossible(job)
+        return apply_recipe(job)
+    if card is not None:
+        refuse_impossible_maps(job, card)
+    return job
+
+
 def refuse_impossible(job: BlocksJob) -> None:
     """Refuse settings that contradict each other.
 

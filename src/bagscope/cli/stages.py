@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bagscope.api import check
 from bagscope.engine.card_file import load_card
 from bagscope.engine.check import CheckReport
-from bagscope.engine.tasks import stages_of
+from bagscope.engine.tasks import check_of, stages_of
 from bagscope.errors import SettingsError
 from bagscope.settings.jobs import READ_JOBS, make_job
 
@@ -29,8 +29,7 @@ def check_table(
         return check(table, task=task, config=config, pixels=pixels, **given)
     card = load_card(model)
     job = make_job(READ_JOBS[card.task], config, given)
-    stages = stages_of(card.task)
-    return stages.check(table, stages.prepare(job, card), card, pixels)
+    return check_of(card.task).check(table, stages_of(card.task).prepare(job, card), card, pixels)
 
 
 def train_table(

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from bagscope import __version__
 from bagscope.engine.card import FORMAT_VERSION, Card
-from bagscope.engine.tasks import TASKS, stages_of
+from bagscope.engine.tasks import TASKS, check_of
 from bagscope.errors import ModelError, shown
 from bagscope.files.writer import read_json
 
@@ -45,11 +45,11 @@ def load_card(folder: Path) -> Card:
         cause = f"made by bagscope {maker} (format {version}); this is {__version__} (format {FORMAT_VERSION})"
         raise ModelError(cause, "Update bagscope.", code="newer_format", file=path)
     task = raw.get("task")
-    if not isinstance(task, str) or task not in TASKS.names():
+    if not isinstance(task, str) or task not in TASKS:
         cause = f"a model for the task {shown(task)}, which this bagscope does not know"
         raise ModelError(cause, "Update bagscope, or copy the whole folder again.", code="bad_card", file=path)
     try:
-        return stages_of(task).card.model_validate(raw)
+        return check_of(task).CARD.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         cause = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

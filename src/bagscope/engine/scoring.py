@@ -12,7 +12,7 @@ from bagscope.engine.events import SILENT, Events
 from bagscope.engine.loaded import CardT, LoadedModel
 from bagscope.engine.run import Run, Target, announce
 from bagscope.engine.score_folder import RUN, Provenance, Scores
-from bagscope.engine.tasks import stages_of
+from bagscope.engine.tasks import check_of, stages_of
 from bagscope.errors import TableError
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
@@ -32,10 +32,10 @@ def score_screen(
         threads(job.compute.threads),
         memory_kept(),
         # Claimed first: a folder that cannot be written to is reported before any image is opened.
-        claimed(target.folder, stages.score_files, finished=RUN, resume=target.resume, overwrite=target.overwrite),
+        claimed(target.folder, stages.SCORE_FILES, finished=RUN, resume=target.resume, overwrite=target.overwrite),
         DecodingWorker(job.compute.io_timeout) as worker,
     ):
-        report = stages.check(screen, job, model.card)
+        report = check_of(model.card.task).check(screen, job, model.card)
         warnings = announce(report, events)
         run = Run(job, target, device, worker, events, warnings)
         predictions = stages.predict_rows(lent, report, run)

@@ -9,7 +9,7 @@ from bagscope.engine.card_file import CARD, load_card
 from bagscope.engine.compute import device_of, memory_kept, threads
 from bagscope.engine.events import Events
 from bagscope.engine.run import Run, Target, announce
-from bagscope.engine.tasks import stages_of
+from bagscope.engine.tasks import check_of, stages_of
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
 from bagscope.settings.jobs import ReadJob, make_job
@@ -24,16 +24,16 @@ def train_model(screen: Screen | Path | str, target: Target, task: str, job: Rea
         threads(job.compute.threads),
         memory_kept(),
         # Claimed first: a folder that cannot be written to is reported before any image is opened.
-        claimed(target.folder, stages.model_files, finished=CARD, resume=target.resume, overwrite=target.overwrite),
+        claimed(target.folder, stages.MODEL_FILES, finished=CARD, resume=target.resume, overwrite=target.overwrite),
         DecodingWorker(job.compute.io_timeout) as worker,
     ):
-        report = stages.check(screen, job)
+        report = check_of(task).check(screen, job)
         warnings = announce(report, events)
-        stages.fit(report, Run(job, target, device, worker, events, warnings))
+        stages.train(report, Run(job, target, device, worker, events, warnings))
     return load_model(target.folder, job.compute.device)
 
 
 def load_model(folder: Path, device: str) -> Any:
     """Load a model folder; see `bagscope.load`."""
     place = device_of(make_job(ReadJob, None, {"device": device}).compute)
-    return stages_of(load_card(folder).task).open(folder, place)
+    return stages_of(load_card(folder).task).open_model(folder, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,16 +20,29 @@ if TYPE_CHECKING:
     from bagscope.tables.table import Screen
 
 
+class Check(Protocol):
+    """The module `check` of a task, which is imported without torch."""
+
+    # The class of its model cards.
+    CARD: type[Card]
+
+    def check(self, screen: Screen | Path | str, job: Any, card: Any = None, pixels: bool = False) -> CheckReport:
+        """List every problem of a screen for training or, when the job is not one of training, for scoring.
+
+        Parameters
+        ----------
+        card : of the model that scores; None: no model is known yet.
+        pixels : decode the images, too.
+        """
+        ...
+
+
 class Stages(Protocol):
-    """A task, as the stages see it: six functions, the class of its card, and the files that it writes.
+    """The module `stages` of a task."""
 
-    The modules that need torch are imported inside the functions, so that checking a table and reading a card stay
-    quick.
-    """
-
-    card: type[Card]
-    model_files: tuple[str, ...]
-    score_files: tuple[str, ...]
+    # The files that a stage writes into a folder; others are somebody else's.
+    MODEL_FILES: tuple[str, ...]
+    SCORE_FILES: tuple[str, ...]
 
     def prepare(self, job: Any, card: Any = None) -> Any:
         """Return the job with its recipe applied; with a card, the job is for scoring by that model.
@@ -39,15 +53,11 @@ class Stages(Protocol):
         """
         ...
 
-    def check(self, screen: Screen | Path | str, job: Any, card: Any = None, pixels: bool = False) -> CheckReport:
-        """List every problem of a screen for training or, with a card, for scoring by that model."""
-        ...
-
-    def fit(self, report: CheckReport, run: Run[Any]) -> None:
+    def train(self, report: CheckReport, run: Run[Any]) -> None:
         """Train on the usable rows of a checked screen, and write the model folder."""
         ...
 
-    def open(self, folder: Path, device: torch.device) -> LoadedModel[Any]:
+    def open_model(self, folder: Path, device: torch.device) -> LoadedModel[Any]:
         """Load a model folder."""
         ...
 
@@ -60,22 +70,40 @@ class Stages(Protocol):
         ...
 
 
-TASKS = Registry(
-    "task",
-    {
-        "images": "bagscope.images.stages:IMAGES",
-        "blocks": "bagscope.blocks.stages:BLOCKS",
-        "volumes": "bagscope.volumes.stages:VOLUMES",
-    },
-)
+@dataclass(frozen=True)
+class Places:
+    """The two modules of a task, see `Check` and `Stages`."""
+
+    check: str
+    stages: str
 
 
-def stages_of(task: str) -> Stages:
-    """Return the functions of a task.
+TASKS = {
+    "images": Places("bagscope.images.check", "bagscope.images.stages"),
+    "blocks": Places("bagscope.blocks.check", "bagscope.blocks.stages"),
+    "volumes": Places("bagscope.volumes.check", "bagscope.volumes.stages"),
+}
+_CHECKS = Registry("task", {task: places.check for task, places in TASKS.items()})
+_STAGES = Registry("task", {task: places.stages for task, places in TASKS.items()})
+
+
+def check_of(task: str) -> Check:
+    """Return the module `check` of a task.
 
     Raises
     ------
     SettingsError : no such task.
     """
-    stages: Stages = TASKS.load(task)
-    return stages
+    module: Check = _CHECKS.load(task)
+    return module
+
+
+def stages_of(task: str) -> Stages:
+    """Return the module `stages` of a task.
+
+    Raises
+    ------
+    SettingsError : no such task.
+    """
+    module: Stages = _STAGES.load(task)
+    return module

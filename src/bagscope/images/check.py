@@ -12,6 +12,17 @@ from bagscope.images.card import ModelCard
 from bagscope.settings.jobs import ImagesJob, ReadJob
 from bagscope.tables.table import Screen
 
+CARD = ModelCard
+
+
+def check(
+    screen: Screen | Path | str, job: ReadJob, card: ModelCard | None = None, pixels: bool = False
+) -> CheckReport:
+    """List every problem of a screen of images; see `engine.tasks.Check`."""
+    if isinstance(job, ImagesJob):
+        return check_for_training(screen, job, pixels)
+    return check_for_model(screen, job, card, pixels)
+
 
 def check_for_training(screen: Screen | Path | str, job: ImagesJob, pixels: bool = False) -> CheckReport:
     """List every problem that stops or harms training."""

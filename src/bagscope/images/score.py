@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bagscope.engine import score_folder
 from bagscope.engine.check import CheckReport
 from bagscope.engine.failures import FAILURES, of_check
 from bagscope.engine.inputs import make_source
 from bagscope.engine.parts import PARTS, Parts
 from bagscope.engine.predictions import Predictions
 from bagscope.engine.run import Run
-from bagscope.engine.score_folder import RUN, TABLES
+from bagscope.engine.score_folder import RUN, TABLES, Provenance, Scores
 from bagscope.engine.scoring import screen_of
 from bagscope.errors import Problem
 from bagscope.images import similarity
@@ -16,6 +17,7 @@ from bagscope.images.cell_stage import MAPS, MASKS, CellStage
 from bagscope.images.inference import FieldScorer, predict_fields
 from bagscope.images.predict import Model
 from bagscope.settings.jobs import ReadJob
+from bagscope.tables.table import Screen
 
 SCORE_FILES = (*TABLES, FAILURES, RUN, PARTS, MASKS, MAPS)
 
@@ -35,3 +37,8 @@ def predict_rows(model: Model, report: CheckReport, run: Run[ReadJob]) -> Predic
     late = similarity.after_scoring(predictions.unlike, len(predictions.parts), str(screen.path or ""))
     predictions.warnings = tuple(map(str, late))
     return predictions
+
+
+def write_scores(model: Model, screen: Screen, predictions: Predictions, how: Provenance, run: Run[ReadJob]) -> Scores:
+    """Write the tables of images, wells, treatments and cells; see `engine.tasks.Stages`."""
+    return score_folder.write_scores(screen, model.card, predictions, how, run)

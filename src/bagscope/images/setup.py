@@ -22,7 +22,7 @@ from bagscope.nets.pool import make_pooling
 from bagscope.ops import diameter, windows
 from bagscope.ops.geometry import Grid
 from bagscope.ops.likeness import usual_range
-from bagscope.settings.jobs import ImagesJob
+from bagscope.settings.jobs import ImagesJob, ReadJob
 from bagscope.settings.sections import ScaleSection
 from bagscope.tables.labels import Vocabulary, targets
 from bagscope.tables.splits import TRAIN, VALIDATION
@@ -72,15 +72,17 @@ class Setup:
         ]
 
 
-def refuse_impossible(job: ImagesJob) -> None:
-    """Refuse a network or pooling that there is not, before any work.
+def prepare(job: ReadJob, card: ModelCard | None = None) -> ReadJob:
+    """Refuse an unknown network or pooling before any work; see `engine.tasks.Stages`.
 
     Raises
     ------
     SettingsError : unknown name, or a parameter outside its range.
     """
-    NETWORKS.load(job.network.name)
-    make_pooling(classes=1, **job.pooling.model_dump())
+    if isinstance(job, ImagesJob):
+        NETWORKS.load(job.network.name)
+        make_pooling(classes=1, **job.pooling.model_dump())
+    return job
 
 
 def measured_setup(job: ImagesJob, rows: Labelled) -> Setup:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bagscope.engine.check import CheckReport, files_missing, read_table
 from bagscope.errors import SEVERITIES, BagscopeError, ImageReadError, Problem
-from bagscope.files.volume import Spacing, VolumeFile, VolumeHeader, read_volume_header, spacing_of
 from bagscope.settings.jobs import ShapesReadJob, VolumesJob
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.tables import confounding
@@ -16,15 +15,23 @@ from bagscope.tables.labels import training_problems
 from bagscope.tables.splits import groups_of, mixed_bags, split_problems
 from bagscope.tables.table import Screen
 from bagscope.volumes.card import ShapesCard
+from bagscope.volumes.headers import KnownVolume, known_volume
+
+CARD = ShapesCard
 
 
-@dataclass(frozen=True)
-class KnownVolume:
-    """What is known of a volume before it is decoded: its file, header and spacing."""
+def check(
+    screen: Screen | Path | str, job: ShapesReadJob, card: ShapesCard | None = None, pixels: bool = False
+) -> CheckReport:
+    """List every problem of a screen of volumes; see `engine.tasks.Check`."""
+    # Imported here: headers alone are checked without torch.
+    from bagscope.volumes.rows import reading_of_model, with_shapes
 
-    file: VolumeFile
-    header: VolumeHeader
-    spacing: Spacing
+    section = job.volumes if card is None else reading_of_model(card, job)
+    report = check_volumes(screen, job, section)
+    if card is not None:
+        report = other_spacing(card, report)
+    return with_shapes(report, section, job.compute.io_timeout) if pixels else report
 
 
 def check_volumes(screen: Screen | Path | str, job: ShapesReadJob, volumes: VolumesSection) -> CheckReport:
@@ -51,7 +58,7 @@ def check_volumes(screen: Screen | Path | str, job: ShapesReadJob, volumes: Volu
         if line in left_out:
             continue
         try:
-            known[at] = _known(found, at, volumes)
+            known[at] = known_volume(found, at, volumes)
         except ImageReadError as error:
             said = error.problem
             cause = f"{Path(said.file).name}: {said.cause}" if said.file else said.cause
@@ -79,19 +86,6 @@ def _notes(report: CheckReport) -> list[str]:
     kinds = sorted({one.spacing for one in report.headers.values()})
     told = ", ".join("x".join(f"{edge:g}" for edge in one) for one in kinds[:4])
     return [f"classes: {'; '.join(counts)}", f"spacing z, y, x: {told} um" if kinds else "no volume"]
-
-
-def _known(screen: Screen, at: int, volumes: VolumesSection) -> KnownVolume:
-    files = screen.files(at)
-    if len(files) > 1:
-        cause = f"{len(files)} files for one volume"
-        raise ImageReadError(cause, "Name one stack per row in the column 'image'.", code="channels")
-    row = screen.rows.iloc[at]
-    page = int(row["page"]) if str(row["page"]).isdigit() else None
-    place = VolumeFile(files[0], volumes.channel, volumes.array, page)
-    header = read_volume_header(place)
-    told = str(row["spacing_um"]) if "spacing_um" in screen.rows else ""
-    return KnownVolume(place, header, spacing_of(told, header, volumes.spacing, files[0]))
 
 
 def other_spacing(card: ShapesCard, report: CheckReport) -> CheckReport:

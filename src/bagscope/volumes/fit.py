@@ -20,7 +20,7 @@ from bagscope.tables.labels import Vocabulary, targets, training_problems
 from bagscope.tables.splits import TRAIN, VALIDATION, bags_of_rows, groups_of
 from bagscope.volumes import setup
 from bagscope.volumes.card import ShapesCard
-from bagscope.volumes.check import KnownVolume
+from bagscope.volumes.headers import KnownVolume
 from bagscope.volumes.rows import RowShapes, shapes_of_row
 from bagscope.volumes.samples import Bags
 

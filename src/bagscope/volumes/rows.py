@@ -13,7 +13,7 @@ from bagscope.files.worker import DecodingWorker
 from bagscope.settings.jobs import ShapesReadJob
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.volumes.card import ShapesCard
-from bagscope.volumes.check import KnownVolume
+from bagscope.volumes.headers import KnownVolume
 from bagscope.volumes.solids import Cut, Solid, measure_solid, solids_of
 
 # Settings by which a shape is described: a model judges only what is described as its training shapes were.

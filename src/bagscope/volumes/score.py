@@ -28,7 +28,7 @@ from bagscope.tables.frames import parquet_bytes
 from bagscope.tables.levels import wells_of
 from bagscope.tables.table import Screen
 from bagscope.volumes.card import ShapesCard
-from bagscope.volumes.check import KnownVolume
+from bagscope.volumes.headers import KnownVolume
 from bagscope.volumes.importance import importance_of
 from bagscope.volumes.rows import RowShapes, reading_of_job, reading_of_model, shapes_of_row, volume_signature
 from bagscope.volumes.setup import embeddings

@@ -14,10 +14,11 @@ from bagscope.engine.card import CallCard
 from bagscope.nets import SHAPE_NETWORKS
 from bagscope.nets.pool import make_pooling
 from bagscope.nets.shape_judge import ShapeJudge, blend
-from bagscope.settings.jobs import VolumesJob
+from bagscope.settings.jobs import ShapesReadJob, VolumesJob
 from bagscope.settings.shape_sections import BagsSection, TurnsSection, VolumesSection
 from bagscope.tables.labels import Vocabulary
 from bagscope.volumes.card import SHAPES_VERSION, ShapesCard, VoxelGridCard
+from bagscope.volumes.rows import reading_of_model
 from bagscope.volumes.samples import Bags
 from bagscope.volumes.shapes import Shape, on_voxel_grid, refuse_huge, voxel_grid_of
 from bagscope.volumes.solids import Solid
@@ -31,7 +32,6 @@ __all__ = [
     "judge_bags",
     "make_task",
     "measures_of",
-    "refuse_impossible",
     "set_measures",
     "shape_logits",
 ]
@@ -42,15 +42,19 @@ _AT_ONCE = 32
 _DESCRIBED = 4
 
 
-def refuse_impossible(job: VolumesJob) -> None:
-    """Refuse a network or pooling that there is not, before any work.
+def prepare(job: ShapesReadJob, card: ShapesCard | None = None) -> ShapesReadJob:
+    """Refuse an unknown network or pooling, or shapes that the model would embed otherwise; see `engine.tasks.Stages`.
 
     Raises
     ------
-    SettingsError : unknown name, or a parameter outside its range.
+    SettingsError : unknown name, a parameter outside its range, or another reading than in training.
     """
-    SHAPE_NETWORKS.load(job.network.name)
-    make_pooling(classes=1, **job.pooling.model_dump())
+    if isinstance(job, VolumesJob):
+        SHAPE_NETWORKS.load(job.network.name)
+        make_pooling(classes=1, **job.pooling.model_dump())
+    elif card is not None:
+        reading_of_model(card, job)
+    return job
 
 
 def make_task(
