@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,8 +26,9 @@ class Picture:
     png: bytes
 
 
+@runtime_checkable
 class Network(Protocol):
-    """What is asked of a model; `bagscope.Model` answers it."""
+    """A model whose layers can be shown; `bagscope.Model` is one."""
 
     @property
     def channels(self) -> tuple[str, ...]:

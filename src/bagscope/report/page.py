@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from bagscope.files.writer import write_atomic
 from bagscope.report import sections, shapes, why
@@ -67,17 +67,12 @@ def write_report(
         return Path(out)
     solids = shapes.read_solids(findings.folder, findings.model_folder, findings.classes)
     gallery = make_gallery(findings, progress, images=solids is None)
-    pictures = network_pictures(model, findings) if _draws(model) else []
+    pictures = network_pictures(model, findings) if isinstance(model, Network) else []
     script = "".join(map(page_file, ("theme.js", "page.js", "solids.js")))
     content = _content(findings, gallery, beside, pictures, solids)
     page = rendered("page.html", content, style=page_file("page.css"), script=script)
     write_atomic(Path(out), page)
     return Path(out)
-
-
-def _draws(model: Any) -> TypeGuard[Network]:
-    """Whether a model can say what its layers give for an image."""
-    return hasattr(model, "activations")
 
 
 def _content(
