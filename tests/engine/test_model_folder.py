@@ -95,6 +95,23 @@ def test_a_pickle_in_disguise_is_refused_by_its_first_bytes_and_never_run(name, 
     assert not (tmp_path / "EVIL_PICKLE_RAN").exists()
 
 
+# A header's length is a multiple of 8: it begins with 0x80, as a pickle, for one model in 32, and with "PK" for one in 8192.
+@pytest.mark.parametrize("low_bytes", [*range(0, 256, 8), int.from_bytes(b"PK", "little")])
+def test_weights_load_whatever_bytes_the_length_of_their_header_begins_with(low_bytes, model, trained):
+    weights = (model / "model.safetensors").read_bytes()
+    stored = struct.unpack("<Q", weights[:8])[0]
+    text, data = weights[8 : 8 + stored], weights[8 + stored :]
+    modulus = 256 if low_bytes < 256 else 65536
+    length = stored + (low_bytes - stored) % modulus
+    loaded, expected = bs.load(with_weights(model, header(text.ljust(length), data))), bs.load(trained)
+    for name, weights in expected.network.state_dict().items():
+        assert torch.equal(weights, loaded.network.state_dict()[name])
+
+
+def test_a_pickle_with_a_brace_where_a_header_would_begin_is_refused_as_a_pickle(model):
+    refused(with_weights(model, b"\x80\x02" + b"N" * 6 + b"{" + b"N" * 100 + b"."), "a zip or pickle")
+
+
 def test_what_is_no_model_folder_is_told_apart(model, tmp_path):
     refused(tmp_path / "gone", "no such folder")
     (tmp_path / "empty").mkdir()

@@ -72,7 +72,14 @@ def load_card_as(folder: Path, kind: type[Of]) -> Of:
 
 
 def is_pickle(path: Path) -> bool:
-    """Tell whether a file begins like a zip or a pickle, as torch writes them."""
+    """Tell whether a file begins like a zip or a pickle, as torch writes them, and is no safetensors file.
+
+    A safetensors file begins with the length of its header in 8 bytes, the lowest first. One length in 32 has 0x80
+    there, as a pickle, and some spell "PK", as a zip; the header behind them is JSON.
+    """
     with path.open("rb") as stream:
-        head = stream.read(2)
-    return head == b"PK" or head[:1] == b"\x80"
+        head = stream.read(9)
+    length = int.from_bytes(head[:8], "little")
+    if head[8:] == b"{" and length <= path.stat().st_size - 8:
+        return False
+    return head[:2] == b"PK" or head[:1] == b"\x80"
