@@ -41,6 +41,7 @@ NAME_TASKS = {"bagscope.engine.tasks"}
 OWNERS = {
     "lightning": {"engine.loop"},
     "tifffile": {"files", "exports"},
+    "google_crc32c": {"files"},
     "imagecodecs": {"files"},
     "PIL": {"files"},
     "zarr": {"files", "exports"},

@@ -95,7 +95,7 @@ def test_a_pickle_in_disguise_is_refused_by_its_first_bytes_and_never_run(name, 
     assert not (tmp_path / "EVIL_PICKLE_RAN").exists()
 
 
-# A header's length is a multiple of 8: it begins with 0x80, as a pickle, for one model in 32, and with "PK" for one in 8192.
+# A header's length is a multiple of 8: one in 32 begins with 0x80, as a pickle does, one in 8192 with "PK", as a zip.
 @pytest.mark.parametrize("low_bytes", [*range(0, 256, 8), int.from_bytes(b"PK", "little")])
 def test_weights_load_whatever_bytes_the_length_of_their_header_begins_with(low_bytes, model, trained):
     weights = (model / "model.safetensors").read_bytes()

@@ -43,6 +43,16 @@ def array_2(folder, pixels, codec="zlib", separator="."):
         path.write_bytes(PACK[codec](content.tobytes()))
 
 
+def crc32c(content):
+    """Checksum by its definition, bit by bit: polynomial 0x1EDC6F41, reflected (RFC 3720, section 12.1)."""
+    value = 0xFFFFFFFF
+    for byte in content:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ 0x82F63B78 * (value & 1)
+    return value ^ 0xFFFFFFFF
+
+
 def array_3(folder, pixels, codec="zstd", checksum=False):
     folder.mkdir(parents=True)
     codecs = [{"name": "bytes", "configuration": {"endian": "little"}}]
@@ -62,7 +72,8 @@ def array_3(folder, pixels, codec="zstd", checksum=False):
     for place, content in chunks(pixels):
         path = folder / "c" / "/".join(map(str, place))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(PACK[codec](content.tobytes()) + b"0000" * checksum)
+        packed = PACK[codec](content.tobytes())
+        path.write_bytes(packed + crc32c(packed).to_bytes(4, "little") * checksum)
 
 
 def field(folder, version):
@@ -114,6 +125,42 @@ def test_single_arrays_are_read_with_every_codec(tmp_path, codec, separator):
     if codec != "zlib":
         array_3(tmp_path / "three.zarr", PIXELS, codec, checksum=True)
         assert np.array_equal(open_image(tmp_path / "three.zarr"), PIXELS)
+
+
+def test_a_chunk_with_a_checksum_as_the_standard_gives_it_is_read(tmp_path):
+    array_3(tmp_path / "a.zarr", PIXELS[:1, :32, :32], None, checksum=True)
+    said = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())
+    said["shape"] = said["chunk_grid"]["configuration"]["chunk_shape"] = [1, 4, 4]
+    (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps(said))
+    # RFC 3720, appendix B.4: the bytes 0 to 31 and their CRC-32C.
+    (tmp_path / "a.zarr" / "c" / "0" / "0" / "0").write_bytes(bytes(range(32)) + bytes.fromhex("4e79dd46"))
+    assert open_image(tmp_path / "a.zarr").tobytes() == bytes(range(32))
+
+
+@pytest.mark.parametrize("codec", [None, "zstd"])
+@pytest.mark.parametrize("place", [0, 10, -5, -4, -1], ids=["first", "inside", "last", "checksum", "its last byte"])
+def test_a_chunk_with_one_changed_byte_and_its_old_checksum_is_refused(tmp_path, codec, place):
+    array_3(tmp_path / "a.zarr", PIXELS, codec, checksum=True)
+    path = tmp_path / "a.zarr" / "c" / "1" / "0" / "2"
+    stored = bytearray(path.read_bytes())
+    stored[place] ^= 0x01
+    path.write_bytes(stored)
+    with pytest.raises(ImageReadError) as raised:
+        open_image(tmp_path / "a.zarr")
+    problem = raised.value.problem
+    assert (problem.code, problem.file) == ("checksum", str(tmp_path / "a.zarr"))
+    assert "chunk c/1/0/2 is damaged" in problem.cause
+    assert problem.fix
+    # The other chunks are whole.
+    assert np.array_equal(open_image(tmp_path / "a.zarr", window=(0, 50, 0, 64)), PIXELS[:, :50, :64])
+
+
+@pytest.mark.parametrize("length", [0, 3])
+def test_a_chunk_that_is_shorter_than_a_checksum_is_refused(tmp_path, length):
+    array_3(tmp_path / "a.zarr", PIXELS, None, checksum=True)
+    (tmp_path / "a.zarr" / "c" / "0" / "0" / "0").write_bytes(bytes(length))
+    with pytest.raises(ImageReadError, match=r"chunk c/0/0/0"):
+        open_image(tmp_path / "a.zarr")
 
 
 @pytest.mark.parametrize(("version", "lost"), [("0.4", "s0/1.0.2"), ("0.5", "s0/c/1/0/2")])

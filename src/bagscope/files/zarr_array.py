@@ -1,4 +1,9 @@
-"""How an array of Zarr, version 2 or 3, is read in windows: its chunks are files that are decoded one by one."""
+"""How an array of Zarr, version 2 or 3, is read in windows: its chunks are files that are decoded one by one.
+
+zarr-python is not used: it gives the fill value for a chunk that is missing, so that a half-copied image would be
+read in silence, and it loads an event loop, threads and a registry of codecs into every decoding process. What
+microscopes and converters write is a regular grid of chunks in a few codecs.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from bagscope.errors import ImageReadError, shown
 _LARGEST_JSON = 10_000_000
 # Their names in the metadata of either version.
 _CODECS = ("blosc", "zlib", "gzip", "zstd")
+_CHECKSUM_BYTES = 4
 
 
 def zarr_json(path: Path) -> dict[str, Any]:
@@ -92,7 +98,7 @@ class ZarrArray:
             if name == "bytes":
                 endian = ">" if codec.get("configuration", {}).get("endian") == "big" else "<"
             elif name == "crc32c":
-                self._decoders.append(_without_checksum)
+                self._decoders.append(_verified)
             else:
                 self._decoders.append(_decoder(name))
         self.dtype = np.dtype(str(said["data_type"])).newbyteorder(endian)
@@ -135,11 +141,16 @@ class ZarrArray:
 
     def _decoded(self, path: Path) -> np.ndarray:
         data: Any = path.read_bytes()
+        chunk = f"chunk {path.relative_to(self._folder)}"
         for decode in reversed(self._decoders):
-            data = decode(bytes(data))
+            try:
+                data = decode(bytes(data))
+            except ImageReadError as error:
+                problem = error.problem
+                raise ImageReadError(f"{chunk} {problem.cause}", problem.fix, code=problem.code) from None
         needed = math.prod(self.chunks) * self.dtype.itemsize
         if len(data) != needed:
-            cause = f"chunk {path.relative_to(self._folder)} has {len(data):,} bytes decoded, {needed:,} are expected"
+            cause = f"{chunk} has {len(data):,} bytes decoded, {needed:,} are expected"
             raise ImageReadError(cause, "Copy it again.", code="truncated")
         return np.frombuffer(data, self.dtype).reshape(self.chunks, order="F" if self._order == "F" else "C")
 
@@ -157,8 +168,21 @@ def _decoder(name: str) -> Callable[[bytes], Any]:
     return decode
 
 
-def _without_checksum(data: bytes) -> bytes:
-    return data[:-4]
+def _verified(data: bytes) -> bytes:
+    """Return the content before its CRC-32C, once the two agree.
+
+    Raises
+    ------
+    ImageReadError : they do not.
+    """
+    # Imported here, as imagecodecs above: few images have such checksums. Python alone would need a second for 8 MB.
+    import google_crc32c
+
+    content, stored = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    if google_crc32c.value(content) != int.from_bytes(stored, "little"):
+        cause = "is damaged: its bytes do not match their checksum (crc32c)"
+        raise ImageReadError(cause, "Copy the image again from where it was made.", code="checksum")
+    return content
 
 
 def _unknown(value: object, what: str) -> ImageReadError:
