@@ -43,7 +43,7 @@ def scoring_share(size: Size, scratch: Path) -> list[Row]:
 
         def score() -> None:
             parts = Parts(scratch / f"parts{len(runs)}")
-            cells = CellStage(job.cells, card, report.screen, scratch)
+            cells = CellStage(job.cells, card, report.screen, scratch, worker)
             scorer = FieldScorer(LoadedModel(scratch, network, card, cpu), source, parts, job, cells)
             runs.append(predict_fields(scorer, [], SILENT).megapixels)
 

@@ -64,6 +64,9 @@ KNOW_TASKS = {"settings", "cli"}
 BANNED_NAMES = {"util", "utils", "helper", "helpers", "common", "misc", "core"}
 UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "read_pickle", "to_pickle", "system", "popen"}
+# These decode pixels, for the decoding process to call; experiments read files that they made or know.
+DECODERS = {"open_image", "read_array", "read_field", "read_labels"}
+DECODE_HERE = {"files", "reproduce"}
 LARGEST_FILE = 400
 LARGEST_BODY = 70
 LONG_BODY = 40
@@ -201,6 +204,15 @@ def unsafe(source: str, module: str) -> list[str]:
     return faults
 
 
+def decodes_here(source: str, module: str) -> list[str]:
+    """Faults: pixels are decoded in this process, where a file that crashes or hangs the decoder ends the run."""
+    if room(module) in DECODE_HERE:
+        return []
+    called = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    names = [(node.lineno, ast.unparse(node.func).split(".")[-1]) for node in called]
+    return [f"{module}:{line} calls {name}: DecodingWorker.run does" for line, name in names if name in DECODERS]
+
+
 def relative_import(source: str, module: str) -> list[str]:
     """Faults: an import with a dot in front."""
     return [f"{module}:{line} imports {name}" for line, name in imports(source) if name.startswith(".")]
@@ -270,6 +282,7 @@ RULES = (
     knows_another_task,
     task_name_compared,
     unsafe,
+    decodes_here,
     relative_import,
     hidden_import,
     talks,

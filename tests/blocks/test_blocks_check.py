@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from tissue import EDGE, proportions, screen_of
 
 from bagscope.blocks.check import check_blocks
 from bagscope.errors import SettingsError
 from bagscope.settings.jobs import BlocksJob, make_job
+from tissue import EDGE, proportions, screen_of
 
 GOOD = [
     ("little", "ground", 0.9, 0.1, 12),

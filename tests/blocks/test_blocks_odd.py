@@ -1,6 +1,7 @@
 """Are odd blocks taken for what they are: overlapping, of another level, in per cent, of classes that do not fit?"""
 
 import shutil
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -8,14 +9,15 @@ import pytest
 import tifffile
 import torch
 from test_blocks_check import GOOD, problems, said
-from tissue import EDGE, picture, proportions, screen_of, spots, trained
 
 from bagscope.blocks.check import check_blocks, check_scoring
-from bagscope.blocks.rows import known_blocks
+from bagscope.blocks.rows import LabelReading, known_blocks
 from bagscope.blocks.samples import BlockCrops, BlockRows, Scaling, View
 from bagscope.errors import ModelError, TableError
+from bagscope.files.worker import DecodingWorker
 from bagscope.settings.jobs import BlocksJob, BlocksReadJob, make_job
 from bagscope.tables.boxes import Blocks, coarser
+from tissue import EDGE, picture, proportions, screen_of, spots, trained
 
 SHORT = {"steps": 2, "second.steps": 1}
 
@@ -113,7 +115,8 @@ def boxes_of(folder, probabilities):
 def known_of(folder):
     report = check_scoring(folder / "s.csv", make_job(BlocksReadJob))
     job = make_job(BlocksJob)
-    return known_blocks(report.screen, report.headers, job.images, job.blocks, 2)
+    with closing(DecodingWorker(60)) as worker:
+        return known_blocks(report.screen, report.headers, job.images, LabelReading(job.blocks, 2, worker))
 
 
 def test_per_cent_is_a_matter_of_all_tables(place):

@@ -10,13 +10,14 @@ import pytest
 import shapely
 import tifffile
 from scipy import ndimage
-from tissue import EDGE, picture, screen_of, spots
 
 import bagscope
 from bagscope.errors import SettingsError, TableError
 from bagscope.files.tile_store import STEPS
 from bagscope.ops.map_metrics import boundary_distance, specks_per_10k_px
 from bagscope.settings.block_sections import MapsSection
+from dangerous import LIMIT_S, let_names_be_dangerous
+from tissue import EDGE, picture, screen_of, spots
 
 QUICK = {"threads": 1}
 
@@ -312,6 +313,23 @@ def test_labels_and_boxes_that_do_not_fit_cost_the_comparison_not_the_map(model,
     assert not (tmp_path / "out" / "evaluation.csv").exists()
     with pytest.raises(TableError, match=r"blocks.truth = 'truht'.*did you mean 'truth'"):
         scored(model, tmp_path / "s.csv", tmp_path / "x", **{"blocks.truth": "truht"})
+
+
+def test_labels_that_end_the_process_that_decodes_them_cost_the_comparison_not_the_map(
+    model, screen, tmp_path, monkeypatch
+):
+    let_names_be_dangerous(monkeypatch)
+    for name in ("i0.tif", "i1.tif", "i2.tif", "t2.tif"):
+        shutil.copy(screen / name, tmp_path)
+    for name in ("crash.tif", "hang.tif"):
+        shutil.copy(screen / "t0.tif", tmp_path / name)
+    (tmp_path / "s.csv").write_text("image,truth,coarse\ni0.tif,crash.tif,\ni1.tif,,hang.tif\ni2.tif,t2.tif,\n")
+    limit = {"compute.io_timeout": LIMIT_S}
+    found = scored(model, tmp_path / "s.csv", tmp_path / "out", **{"blocks.truth": "truth"}, **limit)
+    told = found.failures[["row", "stage", "code"]].to_numpy().tolist()
+    assert told == [[2, "truth", "crashed"], [3, "coarse", "timeout"]]
+    assert found.images["share:spot"].notna().all()
+    assert pd.read_csv(tmp_path / "out" / "evaluation.csv")["row"].unique().tolist() == [4, 0]
 
 
 def test_unknown_pixels_of_the_truth_do_not_count(model, screen, scores, tmp_path):

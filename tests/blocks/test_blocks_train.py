@@ -1,13 +1,17 @@
 """Does training on blocks give the same weights whenever it is asked, however it was interrupted, by every method?"""
 
+import shutil
+
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from tissue import proportions, screen_of, trained
 
 import bagscope
+import toys
 from bagscope.engine.events import SILENT
 from bagscope.errors import BagscopeError
+from dangerous import LIMIT_S, let_drive_fail, let_names_be_dangerous
+from tissue import proportions, screen_of, trained
 
 SHORT = {"steps": 4, "training.save_every": 2}
 
@@ -102,3 +106,27 @@ def test_a_row_that_cannot_be_read_is_left_out_and_named(tmp_path):
     told = (model.folder / "failures.csv").read_text()
     assert "i1.tif" in told
     assert len(told.splitlines()) == 2
+
+
+def test_a_file_that_the_drive_does_not_give_while_it_is_signed_is_left_out_and_named(tmp_path, monkeypatch):
+    screen_of(tmp_path, 3)
+    let_drive_fail(monkeypatch, "i1.tif")
+    model = trained(tmp_path, tmp_path / "m", **SHORT)
+    (failed,) = toys.table_of(model.folder / "failures.csv")
+    assert (failed["image"], failed["stage"], failed["code"]) == ("i1.tif", "read", "io")
+    assert len(model.card.training["rows"]["train"]) == 1
+
+
+def test_label_images_that_end_the_process_that_decodes_them_cost_their_rows_alone(tmp_path, monkeypatch):
+    let_names_be_dangerous(monkeypatch)
+    coarse = ["crash.tif", "hang.tif", "b2.csv", "b3.csv"]
+    screen_of(tmp_path, 4, split=["train"] * 4, coarse=coarse, truth=["t0.tif", "t1.tif", "crash.tif", "t3.tif"])
+    for name in ("crash.tif", "hang.tif"):
+        shutil.copy(tmp_path / "t0.tif", tmp_path / name)
+    model = trained(tmp_path, tmp_path / "m", **SHORT, **{"blocks.pixels": "truth", "compute.io_timeout": LIMIT_S})
+    failed = toys.table_of(model.folder / "failures.csv")
+    assert [(row["image"], row["code"]) for row in failed] == [
+        ("i0.tif", "crashed"), ("i1.tif", "timeout"), ("i2.tif", "crashed")
+    ]  # fmt: skip
+    assert all(row["fix"] for row in failed)
+    assert len(model.card.training["rows"]["train"]) == 1

@@ -1,5 +1,7 @@
 """Does a check tell everything that is wrong with a table and its files, before any work?"""
 
+import time
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,6 +9,7 @@ import tifffile
 import bagscope
 from bagscope.engine.check import Checking, check_fields
 from bagscope.settings.sections import ImagesSection, TableSection
+from dangerous import LIMIT_S, let_names_be_dangerous
 
 
 def check(screen, *, table=None, images=None, **how):
@@ -206,6 +209,23 @@ def test_one_file_under_two_names_in_two_wells_is_a_leak(screen, pixels):
     assert codes(check(screen(twins), pixels=pixels, purpose="score")) == ["same_pixels"]
     unlabelled = ["x", "", "y", "x", "x", "y", "y", "x"]
     assert check(screen(twins, labels=unlabelled), pixels=pixels).exit_code == 0
+
+
+def test_files_that_end_the_process_that_decodes_them_stop_no_search_for_equal_files(screen, tmp_path, monkeypatch):
+    let_names_be_dangerous(monkeypatch)
+    path = screen({1: picture(1), 6: picture(1), 0: picture(0), 2: picture(0), 3: picture(3), 5: picture(3)})
+    for name, dangerous in (("A01.tif", "crash.tif"), ("B02.tif", "hang.tif")):
+        (tmp_path / name).rename(tmp_path / dangerous)
+        path.write_text(path.read_text().replace(name, dangerous))
+    began = time.monotonic()
+    (problem,) = check(path, io_timeout=LIMIT_S).refused
+    assert "'B01.tif' and 'A04.tif'" in problem.cause
+    assert LIMIT_S < time.monotonic() - began < 20 * LIMIT_S
+
+
+def test_a_check_that_decodes_nothing_starts_no_process(screen, monkeypatch):
+    monkeypatch.setattr("subprocess.Popen", None)
+    assert check(screen()).exit_code == 0
 
 
 @pytest.mark.parametrize("pixels", [False, True])

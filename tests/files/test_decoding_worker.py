@@ -26,8 +26,8 @@ GREY = nasty.ramp(20, 30)
 PLENTY_S = 60
 # Runs in the decoding process before it answers: files with these names do to it what damaged ones may do.
 SPELLS = """
-import bagscope.files.decoding as decoding
-right = decoding.read_field
+import bagscope.files.field as files
+right = files.read_field
 def read_field(field, window):
     import ctypes, json, os, signal, sys, time
     path = field.paths[0]
@@ -50,7 +50,7 @@ def read_field(field, window):
         said = {"modules": sorted(sys.modules), "threads": os.environ["OMP_NUM_THREADS"], "path": sys.path}
         path.with_suffix(".json").write_text(json.dumps(said))
     return right(field, window)
-decoding.read_field = read_field
+files.read_field = read_field
 """
 
 
@@ -71,13 +71,6 @@ def written(path, pixels=GREY, **options):
 def calls(folder):
     """Names and process numbers of all that was asked of decoding processes."""
     return [tuple(line.split()) for line in (folder / "calls").read_text().splitlines()]
-
-
-@pytest.fixture
-def children():
-    """Give a function: the processes that were started since the test began, with their own."""
-    others = set(psutil.Process().children(recursive=True))
-    return lambda: [child for child in psutil.Process().children(recursive=True) if child not in others]
 
 
 def gone(pid):
@@ -384,6 +377,21 @@ def test_a_script_without_a_main_guard_is_run_once_and_the_folder_it_stands_in_i
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split("\n") == ["once", "(1, 20, 30)", ""]
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends signals")
+def test_a_process_that_is_killed_while_it_starts_is_started_once_more(tmp_path, monkeypatch):
+    field = written(tmp_path / "a.tif")
+    killed_once = f"""
+import os, signal
+flag = {str(tmp_path / "flag")!r}
+if not os.path.exists(flag):
+    open(flag, "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    monkeypatch.setattr(worker_file, "_PROGRAM", killed_once + worker_file._PROGRAM)
+    with DecodingWorker(PLENTY_S) as worker:
+        np.testing.assert_array_equal(worker.read(field), read_field(field))
 
 
 def test_a_process_that_cannot_start_is_no_images_fault(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from bagscope.images.centres import read_centres
 from bagscope.tables.frames import read_csv, read_parquet
 from bagscope.tables.levels import Levels
 from bagscope.tables.table import read_screen
+from dangerous import LIMIT_S, let_names_be_dangerous
 
 CLASSES = ("filled", "ring")
 NUMBERS = ("row", "cell", "y", "x", "area", "top", "left", "bottom", "right", "concentration", "confidence")
@@ -204,6 +205,35 @@ def test_a_check_of_pixels_tells_of_a_mask_that_cannot_be_used(masked, kind):
     assert [(problem.row, problem.severity) for problem in found] == [(5, "warn")]
     assert found[0].cause
     assert not [problem for problem in bs.check(masked.parent / "screen.csv") if problem.code == "mask_size"]
+
+
+@pytest.fixture
+def dangerous(masked, monkeypatch):
+    """The masks of rows 3 and 5 crash and hang the process that decodes them."""
+    let_names_be_dangerous(monkeypatch)
+
+    def change(rows):
+        for at, name in ((1, "crash.tif"), (3, "hang.tif")):
+            (masked.parent / rows[at]["mask"]).rename(masked.parent / name)
+            rows[at]["mask"] = name
+        return rows
+
+    return toys.rewrite(masked, change)
+
+
+def test_masks_that_end_the_process_that_decodes_them_cost_their_fields_the_cells_alone(model, dangerous, tmp_path):
+    scores = score(model, dangerous, tmp_path / "scores", **{"compute.io_timeout": LIMIT_S})
+    told = scores.failures[["row", "stage", "code"]].to_numpy().tolist()
+    assert told == [[3, "cells", "crashed"], [5, "cells", "timeout"]]
+    assert scores.images["n_cells"].tolist() == [2, 0, 2, 0, 2, 2, 2, 2]
+    assert scores.images["mil_probability:ring"].notna().all()
+
+
+def test_a_check_of_pixels_goes_on_after_masks_that_end_the_process_that_decodes_them(dangerous):
+    found = [problem for problem in bs.check(dangerous, pixels=True, io_timeout=LIMIT_S) if problem.column == "mask"]
+    assert [(problem.row, problem.severity, problem.code) for problem in found] == [
+        (3, "warn", "crashed"), (5, "warn", "timeout")
+    ]  # fmt: skip
 
 
 def test_pieces_of_one_number_are_one_cell_and_are_told(model, masked, tmp_path):

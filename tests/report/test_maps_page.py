@@ -1,6 +1,7 @@
 """Does a score folder of maps become a page that shows them, says what they add up to, and runs nothing of others?"""
 
 import re
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,11 @@ import pytest
 
 import bagscope as bs
 from bagscope.files.field import FieldFiles
+from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_ome_tiff
 from bagscope.report.maps import EDGE, small_of
+from bagscope.report.page_images import PageImages
+from dangerous import LIMIT_S, let_names_be_dangerous
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -76,12 +80,32 @@ def test_a_page_without_images_and_model_says_so(scored, tmp_path):
     assert "not there any more" in page
 
 
+def test_images_that_end_the_process_that_decodes_them_are_left_out_and_named(scored, tmp_path, monkeypatch):
+    rows = (scored / "s.csv").read_text()
+    for number, name in enumerate(("crash", "hang")):
+        (tmp_path / f"{name}.ome.tif").write_bytes((scored / f"i{number}.ome.tif").read_bytes())
+        rows = rows.replace(f"i{number}.ome.tif", f"{name}.ome.tif")
+    for path in [*scored.glob("i2*"), *scored.glob("b*.csv"), *scored.glob("t*.tif")]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "s.csv").write_text(rows)
+    bs.load(scored / "m").score(tmp_path / "s.csv", tmp_path / "sc", **{"compute.io_timeout": LIMIT_S})
+    let_names_be_dangerous(monkeypatch)
+    bs.report(tmp_path / "sc", tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert page.count("data:image/webp;base64,") == 2
+    assert "i2.ome.tif<br>" in page
+    assert "Pictures of 2 files are missing" in page
+    assert "crash.ome.tif: it killed the decoding process" in page
+    assert f"hang.ome.tif: reading it took longer than {LIMIT_S} s" in page
+
+
 def test_large_images_are_averaged_piece_by_piece(tmp_path, monkeypatch):
     pixels = np.random.default_rng(1).integers(0, 255, (1, 3 * EDGE, 2 * EDGE + 7), np.uint8)
     write_ome_tiff(tmp_path / "x.ome.tif", pixels, channel_names=["c"])
     field = FieldFiles((tmp_path / "x.ome.tif",), ())
-    whole = small_of(field)
-    monkeypatch.setattr("bagscope.report.maps._PORTION", 100_000)
-    assert np.array_equal(small_of(field), whole)
+    with closing(DecodingWorker(60)) as worker:
+        whole = small_of(field, PageImages(worker))
+        monkeypatch.setattr("bagscope.report.maps._PORTION", 100_000)
+        assert np.array_equal(small_of(field, PageImages(worker)), whole)
     assert max(whole.shape) <= EDGE
     assert whole[0, 5, 9] == pytest.approx(pixels[0, 15:18, 27:30].mean(), abs=0.5)

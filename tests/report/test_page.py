@@ -21,6 +21,7 @@ from bagscope.nets.kraus import KrausNet
 from bagscope.report.architecture import architecture_chart, map_sizes
 from bagscope.report.gallery import BUDGET_LARGE, BUDGET_SMALL, edge_for, odd_fields
 from bagscope.report.page import ExtraTable
+from dangerous import LIMIT_S, let_names_be_dangerous
 
 EVIL = '<img src=x onerror="window.EVIL=1">'
 WORSE = '"></script><script>window.EVIL=1</script>'
@@ -75,6 +76,34 @@ def page(scored, tmp_path_factory):
 def data_of(page):
     text = page.read_text("utf-8")
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_images_and_masks_that_end_the_process_that_decodes_them_are_left_out_and_named(
+    model, toy, tmp_path, monkeypatch
+):
+    shutil.copytree(toy.parent, tmp_path / "toy")
+    table = tmp_path / "toy" / "screen.csv"
+
+    def change(rows):
+        for row, name in zip(rows, ("crash", "hang"), strict=False):
+            (table.parent / row["image"]).rename(table.parent / f"{name}.ome.tif")
+            row["image"] = f"{name}.ome.tif"
+        rows[2]["site"] = "crash"  # in the name of its mask
+        return rows
+
+    toys.rewrite(table, change)
+    choices = {"cells": "own", "masks": True, "threads": 1, "compute.io_timeout": LIMIT_S}
+    scores = model.score(table, tmp_path / "scores", **choices)
+    let_names_be_dangerous(monkeypatch)
+    page = bs.report(scores, tmp_path / "report.html", model=model)
+    pictures = data_of(page)["pictures"]
+    assert [name for name in pictures if name[0] == "f"] == [f"f{row}" for row in range(4, 10)]
+    assert "o4" not in pictures
+    assert "o5" in pictures
+    text = page.read_text("utf-8")
+    assert "Pictures of 3 files are missing" in text
+    assert f"hang.ome.tif: reading it took longer than {LIMIT_S} s" in text
+    assert text.count("killed the decoding process") == 2
 
 
 def test_reliability_rests_on_cross_fitted_wells_where_there_are_any(scored, trained, tmp_path):

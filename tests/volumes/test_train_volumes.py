@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from solids_drawn import QUICK, ellipsoid, screen_of, write_stack
 
 import bagscope as bs
 from bagscope.errors import ModelError, SettingsError, TableError
@@ -16,6 +15,8 @@ from bagscope.settings.shape_sections import VolumesSection
 from bagscope.volumes.shape_compare import area, comparison
 from bagscope.volumes.shape_scores import judged_solids
 from bagscope.volumes.solids import solids_of
+from dangerous import LIMIT_S, let_drive_fail, let_names_be_dangerous
+from solids_drawn import QUICK, ellipsoid, screen_of, write_stack
 
 
 @pytest.fixture(scope="module")
@@ -345,3 +346,31 @@ def test_a_page_says_that_the_shapes_of_a_folder_are_of_no_use_and_shows_the_res
     for both in ("its network alone", "gradient boosting on all measures"):
         assert both in page
         assert both in whole
+
+
+def with_arrays(folder, *names):
+    """Write a screen whose first volumes are arrays with these names."""
+    table = screen_of(folder, rows={at: {"image": f"{name}.npz"} for at, name in enumerate(names)})
+    for at, name in enumerate(names):
+        np.savez(folder / f"{name}.npz", a=tifffile.imread(folder / f"v{at}.ome.tif"), spacing=[1.0, 0.5, 0.5])
+    return table
+
+
+def test_arrays_that_end_the_process_that_decodes_them_cost_their_rows_alone(model, tmp_path, monkeypatch):
+    let_names_be_dangerous(monkeypatch)
+    table, limit = with_arrays(tmp_path / "s", "crash", "hang", "whole"), {"compute.io_timeout": LIMIT_S}
+    trained = bs.train(table, tmp_path / "m", task="volumes", **QUICK, **limit)
+    scores = model.score(table, tmp_path / "scores", threads=1, **limit)
+    for folder, stage in ((trained.folder, "read"), (scores.folder, "score")):
+        failed = pd.read_csv(folder / "failures.csv")
+        told = failed[["image", "stage", "code"]].to_numpy().tolist()
+        assert told == [["crash.npz", stage, "crashed"], ["hang.npz", stage, "timeout"]]
+    assert scores.images["probability:round"].notna().tolist() == [False, False, *[True] * 6]
+
+
+def test_a_file_that_the_drive_does_not_give_while_it_is_signed_costs_its_row_alone(tmp_path, monkeypatch):
+    table = screen_of(tmp_path / "s")
+    let_drive_fail(monkeypatch, "v3.ome.tif")
+    trained = bs.train(table, tmp_path / "m", task="volumes", **QUICK)
+    failed = pd.read_csv(trained.folder / "failures.csv")
+    assert failed[["image", "stage", "code"]].to_numpy().tolist() == [["v3.ome.tif", "read", "io"]]

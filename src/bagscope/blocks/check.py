@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from bagscope.blocks.card import BlocksCard
-from bagscope.blocks.rows import COARSE, KnownBlocks, known_blocks, no_blocks, total
+from bagscope.blocks.rows import COARSE, KnownBlocks, LabelReading, known_blocks, no_blocks, total
 from bagscope.engine import header_findings
 from bagscope.engine.check import Checking, CheckReport, check_fields, files_missing
 from bagscope.errors import SEVERITIES, BagscopeError, Problem, TableError, nearest
+from bagscope.files.worker import DecodingWorker
 from bagscope.settings.jobs import BlocksJob, BlocksReadJob
 from bagscope.tables import confounding
 from bagscope.tables.boxes import counted
@@ -64,7 +66,10 @@ def check_blocks(screen: Screen | Path | str, job: BlocksJob, pixels: bool = Fal
     if table is None and not job.blocks.proportions:
         fix = "Give --proportions FILE, as `bagscope proportions read` makes it."
         problems.append(Problem("refuse", "no_proportions", NO_TABLE, fix, file))
-    known, more = known_blocks(found, report.headers, job.images, job.blocks, len(table.fine) if table else 0)
+    # Its process starts with the first label image: boxes need none.
+    with closing(DecodingWorker(job.compute.io_timeout)) as worker:
+        reading = LabelReading(job.blocks, len(table.fine) if table else 0, worker)
+        known, more = known_blocks(found, report.headers, job.images, reading)
     problems += more
     if table is not None and job.blocks.unknown == "leave":
         known, more = _without_unknown(known, table, file)

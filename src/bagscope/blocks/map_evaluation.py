@@ -15,6 +15,7 @@ from bagscope.blocks.tiles import decided
 from bagscope.errors import ImageReadError
 from bagscope.files.reader import Header
 from bagscope.files.tile_store import TileStore
+from bagscope.files.worker import DecodingWorker
 from bagscope.ops.intervals import bootstrap
 from bagscope.ops.map_metrics import boundary_distance, overlap, specks_per_10k_px
 
@@ -25,14 +26,14 @@ POOLED, UNSEEN = "all", "unseen"
 COLUMNS = ("row", "image", "class", "measure", "value", "low", "high", "images")
 
 
-def truth_of(path: Path, header: Header, classes: Sequence[str]) -> np.ndarray:
+def truth_of(path: Path, header: Header, classes: Sequence[str], worker: DecodingWorker) -> np.ndarray:
     """Read the true class of each pixel, (H, W): k for the k-th fine class, 0 where it is not known.
 
     Raises
     ------
     ImageReadError : another size, numbers beyond the classes, or a mask of 0 and 1, whose 0 would not count.
     """
-    truth = pixel_labels(path, header, len(classes))
+    truth = pixel_labels(path, header, len(classes), worker)
     if truth.max(initial=0) == 1 and not truth.all():
         cause = f"nothing but 0 and 1: 0 is unknown and 1 is '{classes[0]}', so that there is nothing to compare"
         fix = f"Save a mask with 1 for '{classes[0]}' and 2 for '{classes[1]}': add 1 to it."

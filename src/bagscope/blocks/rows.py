@@ -13,6 +13,7 @@ from bagscope.engine.inputs import fields_of
 from bagscope.errors import BagscopeError, ImageReadError, Problem, TableError
 from bagscope.files.field import FieldFiles, read_field_header
 from bagscope.files.reader import Header, read_labels
+from bagscope.files.worker import DecodingWorker
 from bagscope.settings.block_sections import BlocksSection
 from bagscope.settings.sections import ImagesSection
 from bagscope.tables.boxes import Blocks, blocks_of_labels, coarser, in_per_cent, read_boxes
@@ -33,15 +34,30 @@ class KnownBlocks:
     pixels: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class LabelReading:
+    """How the labels of images are read.
+
+    Parameters
+    ----------
+    section : settings of blocks. classes : number of fine classes that pixel labels may name.
+    worker : decodes label images. per_cent : see `read_boxes`.
+    """
+
+    section: BlocksSection
+    classes: int
+    worker: DecodingWorker
+    per_cent: bool = False
+
+
 def blocks_of_row(
-    screen: Screen, at: int, header: Header, section: BlocksSection, classes: int,
-    *, zoom: tuple[float, float] = (1.0, 1.0), per_cent: bool = False,
-) -> tuple[KnownBlocks, list[Problem]]:  # fmt: skip
+    screen: Screen, at: int, header: Header, reading: LabelReading, zoom: tuple[float, float] = (1.0, 1.0)
+) -> tuple[KnownBlocks, list[Problem]]:
     """Read what a row's columns say of its image.
 
     Parameters
     ----------
-    classes : fine classes that pixel labels may name. zoom : see `zoom_of`. per_cent : see `read_boxes`.
+    zoom : see `zoom_of`.
 
     Raises
     ------
@@ -54,7 +70,7 @@ def blocks_of_row(
     if path is not None:
         if path.suffix.lower() in _BOXES:
             size = round(header.height * zoom[0]), round(header.width * zoom[1])
-            blocks, problems = read_boxes(path, *size, per_cent=per_cent)
+            blocks, problems = read_boxes(path, *size, per_cent=reading.per_cent)
             every = len(blocks)
             blocks, off = coarser(blocks, zoom)
             if off:
@@ -67,15 +83,16 @@ def blocks_of_row(
                 raise ImageReadError(cause, said.fix, code=said.code, file=path)
         else:
             try:
-                labels, size = read_labels(path), (header.height, header.width)
+                labels, size = reading.worker.run(read_labels, path), (header.height, header.width)
+                section = reading.section
                 blocks, problems = blocks_of_labels(labels, *size, section.size, section.nodata, str(path))
             except TableError as error:
                 said = error.problem
                 raise ImageReadError(said.cause, said.fix, code=said.code, file=path) from None
     pixels = None
-    if section.pixels:
-        place = side_file(screen, at, section.pixels)
-        pixels = None if place is None else pixel_labels(place, header, classes)
+    if reading.section.pixels:
+        place = side_file(screen, at, reading.section.pixels)
+        pixels = None if place is None else pixel_labels(place, header, reading.classes, reading.worker)
     return KnownBlocks(blocks, pixels), problems
 
 
@@ -88,24 +105,22 @@ def zoom_of(field: FieldFiles, header: Header) -> tuple[float, float]:
 
 
 def known_blocks(
-    screen: Screen, headers: Mapping[int, Header], images: ImagesSection, section: BlocksSection, classes: int
+    screen: Screen, headers: Mapping[int, Header], images: ImagesSection, reading: LabelReading
 ) -> tuple[dict[int, KnownBlocks], list[Problem]]:
     """Read what is known of each image of the training part; images of which nothing is known are left out.
 
     Parameters
     ----------
-    headers : of the images, by position. classes : fine classes that pixel labels may name.
+    headers : of the images, by position. reading : whether boxes are in per cent is judged here.
     """
     known: dict[int, KnownBlocks] = {}
     problems: list[Problem] = []
     fields = fields_of(screen, images)
     learned = [at for at in sorted(headers) if str(screen.rows["split"].iloc[at]) not in (VALIDATION, TEST)]
-    per_cent = says_per_cent(screen, learned)
+    reading = replace(reading, per_cent=says_per_cent(screen, learned))
     for at in learned:
         try:
-            own, more = blocks_of_row(
-                screen, at, headers[at], section, classes, zoom=zoom_of(fields[at], headers[at]), per_cent=per_cent
-            )
+            own, more = blocks_of_row(screen, at, headers[at], reading, zoom_of(fields[at], headers[at]))
             problems += more
             if len(own.blocks) or own.pixels is not None:
                 known[at] = own
@@ -155,14 +170,14 @@ def side_file(screen: Screen, at: int, column: str) -> Path | None:
     return spot.path
 
 
-def pixel_labels(path: Path, header: Header, classes: int) -> np.ndarray:
+def pixel_labels(path: Path, header: Header, classes: int, worker: DecodingWorker) -> np.ndarray:
     """Read pixel labels of an image.
 
     Raises
     ------
     ImageReadError : another size, or numbers beyond the classes.
     """
-    labels = read_labels(path)
+    labels = worker.run(read_labels, path)
     if labels.shape != (header.height, header.width):
         cause = f"labels of {labels.shape[0]}x{labels.shape[1]}, the image is {header.height}x{header.width}"
         raise ImageReadError(cause, "Give the labels of this very image.", code="mask_size", file=path)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bagscope.blocks.check import check_images
 from bagscope.blocks.draw_blocks import Candidates, Request, draw_blocks
-from bagscope.blocks.rows import known_blocks, no_blocks
+from bagscope.blocks.rows import LabelReading, known_blocks, no_blocks
 from bagscope.engine.compute import threads
 from bagscope.engine.events import Events
 from bagscope.engine.failures import FAILURES, failure_table, of_check
@@ -71,7 +71,7 @@ def sample_blocks(
         claimed(out, OURS, finished=FORM, overwrite=overwrite),
         DecodingWorker(job.compute.io_timeout) as worker,
     ):
-        found = _candidates(screen, job, request, events)
+        found = _candidates(screen, job, request, worker, events)
         source, failures = make_source(found.screen, found.headers, job.images, found.channels, worker, 0)
         form, views, more = draw_blocks(found, source, request, events)
         failures = [*of_check(found.screen, found.problems), *failures, *more]
@@ -86,14 +86,16 @@ def sample_blocks(
     return Sampled(form, len(failures), short)
 
 
-def _candidates(screen: Path | str, job: BlocksReadJob, request: Request, events: Events) -> Candidates:
+def _candidates(
+    screen: Path | str, job: BlocksReadJob, request: Request, worker: DecodingWorker, events: Events
+) -> Candidates:
     before = _form_of_before(request, events)
     report = check_images(screen, job)
     report.refuse()
     found, file = cast(Screen, report.screen), str(report.screen.path or "") if report.screen else ""
     # Pixel labels, where there are any, are nothing to draw by.
     section = job.blocks.model_copy(update={"pixels": ""})
-    known, more = known_blocks(found, report.headers, job.images, section, 0)
+    known, more = known_blocks(found, report.headers, job.images, LabelReading(section, 0, worker))
     problems = [*report.problems, *more]
     for problem in problems:
         if problem.severity != "refuse":

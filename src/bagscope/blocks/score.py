@@ -15,7 +15,16 @@ from bagscope.blocks.map_image import Picture, Places, Rules, limits_of, make_ma
 from bagscope.blocks.map_parts import MapAccuracy, MapPart, load_part, save_part
 from bagscope.blocks.map_tables import CONSISTENCY, consistency_table, levels_of_maps, region_frames
 from bagscope.blocks.panels import panelled
-from bagscope.blocks.rows import COARSE, KnownBlocks, blocks_of_row, listed, says_per_cent, side_file, zoom_of
+from bagscope.blocks.rows import (
+    COARSE,
+    KnownBlocks,
+    LabelReading,
+    blocks_of_row,
+    listed,
+    says_per_cent,
+    side_file,
+    zoom_of,
+)
 from bagscope.engine.check import CheckReport
 from bagscope.engine.checked import checked_options
 from bagscope.engine.failures import FAILURES, Failure, of_check
@@ -90,8 +99,9 @@ class _Mapper:
         self._confidence = calls.confidence if is_given else model.card.calls.confidence
         trained = checked_options(BlocksSection, model.card.blocks, "blocks")
         given = {name: getattr(run.job.blocks, name) for name in run.job.blocks.model_fields_set}
-        self._blocks = BlocksSection(**(trained | given | {"pixels": ""}))
-        self._per_cent = says_per_cent(self._screen, source.positions.tolist())
+        section = BlocksSection(**(trained | given | {"pixels": ""}))
+        per_cent = says_per_cent(self._screen, source.positions.tolist())
+        self._reading = LabelReading(section, len(model.classes), run.worker, per_cent)
         self._pixels = [height * width for _, height, width in source.store.shapes]
 
     def announce(self) -> None:
@@ -160,7 +170,7 @@ class _Mapper:
         if truth is None:
             return
         card, maps = self._model.card, self._job.maps
-        labels = truth_of(truth, header, card.classes)
+        labels = truth_of(truth, header, card.classes, self._reading.worker)
         names, limits = outlined(card, maps), limits_of(card, maps)
         accuracies.extend(map_accuracy(tiles, labels, names, card.classes, limits, card.block_px))
 
@@ -191,9 +201,7 @@ class _Mapper:
             return nothing
         try:
             zoom = zoom_of(self._source.store.fields[i], header)
-            found, problems = blocks_of_row(
-                self._screen, at, header, self._blocks, len(self._model.classes), zoom=zoom, per_cent=self._per_cent
-            )
+            found, problems = blocks_of_row(self._screen, at, header, self._reading, zoom)
         except BagscopeError as error:
             predictions.failures.append(self._aside(error, at, COARSE))
             return nothing
@@ -210,7 +218,7 @@ class _Mapper:
             path = side_file(self._screen, at, name)
             if path is None:
                 return None, ""
-            truth_of(path, header, self._model.classes)
+            truth_of(path, header, self._model.classes, self._reading.worker)
             return path, signature([path])
         except BagscopeError as error:
             predictions.failures.append(self._aside(error, at, "truth"))

@@ -23,13 +23,13 @@ from bagscope.engine.check import CheckReport
 from bagscope.engine.compute import trains_in_bf16
 from bagscope.engine.events import Events
 from bagscope.engine.failures import FAILURES, Failure, of_check, of_error
-from bagscope.engine.inputs import channels_of, field_signature, make_source
+from bagscope.engine.inputs import channels_of, make_source, signed_rows
 from bagscope.engine.model_folder import WEIGHTS
 from bagscope.engine.parts import fingerprint
 from bagscope.engine.plan import Plan, plan_of
 from bagscope.engine.run import Run
 from bagscope.engine.training import HISTORY, README, RESUME, Trained, created, finished_card, write_model
-from bagscope.errors import ImageReadError, TableError
+from bagscope.errors import TableError
 from bagscope.files.memory import free_memory
 from bagscope.settings.jobs import BlocksJob
 from bagscope.tables.boxes import counted
@@ -82,18 +82,8 @@ def _read(report: CheckReport, run: Run[BlocksJob]) -> _Ready:
     headers = {at: report.headers[at] for at in report.known}
     channels = channels_of(screen, headers, job.images.channels)
     source, misfits = make_source(screen, headers, job.images, channels, run.worker, free_memory())
-    failures = [*of_check(screen, report.problems), *misfits]
-    good, signatures = [], []
-    for i, at in enumerate(source.positions.tolist()):
-        try:
-            if source.store.held:
-                source.store.whole(i)
-            signatures.append(field_signature(source.store.fields[i]))
-            good.append(i)
-        except ImageReadError as error:
-            failures.append(of_error(at, "read", error))
-        run.events.progress("reading images", i + 1, len(source.positions))
-    source = source.take(np.array(good, np.int64))
+    source, signatures, unreadable = signed_rows(source, run.events)
+    failures = [*of_check(screen, report.problems), *misfits, *unreadable]
     known = [report.known[int(at)] for at in source.positions]
     if not known:
         raise TableError(list(report.problems) or [failures[0].problem])
@@ -101,7 +91,7 @@ def _read(report: CheckReport, run: Run[BlocksJob]) -> _Ready:
     rows = BlockRows(source.store, [image.blocks for image in known], lines, [image.pixels for image in known])
     table = screen.rows.iloc[source.positions]
     um = source.common_pixel_um()
-    return _Ready(rows, table, report.table, channels, um, tuple(signatures), screen, failures)
+    return _Ready(rows, table, report.table, channels, um, signatures, screen, failures)
 
 
 def _fit(ready: _Ready, folder: Path, plan: Plan, run: Run[BlocksJob]) -> tuple[BlocksTask, Trained[BlocksCard]]:

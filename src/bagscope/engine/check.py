@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from bagscope.engine import header_findings, pixel_findings
 from bagscope.engine.inputs import channels_of, fields_of
 from bagscope.engine.mask_findings import mask_problems
 from bagscope.errors import BagscopeError, ImageReadError, Problem, TableError
-from bagscope.files.field import FieldFiles, read_field, read_field_header
+from bagscope.files.field import FieldFiles, read_field_header
 from bagscope.files.reader import Header
 from bagscope.files.worker import DecodingWorker
 from bagscope.settings.sections import ImagesSection, TableSection
@@ -157,17 +158,19 @@ def check_fields(
         found.rows, headers, file, minimum_px=0 if pad else how.minimum_px, channel_counts=is_training
     )
     usable = _usable(found, headers, problems)
-    if how.pixels:
-        seen, more = _decoded(found, images, usable, file, how.io_timeout)
-        problems += more
-        problems += pixel_findings.pixel_problems(
-            found.rows, seen, file, training=is_training and how.labels == "label"
-        )
-        usable = _usable(found, headers, problems)
-        twins = pixel_findings.equal_pixels(seen)
-        problems += mask_problems(found, {at: headers[at] for at in usable})
-    else:
-        twins = _equal_files(found, images, usable)
+    # Its process starts with the first file that is decoded: most checks decode none.
+    with closing(DecodingWorker(how.io_timeout)) as worker:
+        if how.pixels:
+            seen, more = _decoded(found, images, usable, file, worker)
+            problems += more
+            problems += pixel_findings.pixel_problems(
+                found.rows, seen, file, training=is_training and how.labels == "label"
+            )
+            usable = _usable(found, headers, problems)
+            twins = pixel_findings.equal_pixels(seen)
+            problems += mask_problems(found, {at: headers[at] for at in usable}, worker)
+        else:
+            twins = _equal_files(found, images, usable, worker)
     labels = found.rows[how.labels].tolist() if how.labels in found.rows else [""] * len(found)
     problems += pixel_findings.twin_problems(found.rows, labels, twins, file, refuse=is_training)
     if is_training and how.labels == "label":
@@ -240,27 +243,28 @@ def _tried(read: Callable[[], Found], screen: Screen, at: int, file: str) -> Fou
 
 
 def _decoded(
-    screen: Screen, images: ImagesSection, positions: list[int], file: str, io_timeout: float
+    screen: Screen, images: ImagesSection, positions: list[int], file: str, worker: DecodingWorker
 ) -> tuple[dict[int, pixel_findings.Seen], list[Problem]]:
-    """Decode the fields one by one, in a worker that may die of one without harm to the others."""
+    """Decode the fields one by one; one that cannot be decoded is a problem of its row."""
     fields = fields_of(screen, images)
     seen: dict[int, pixel_findings.Seen] = {}
     problems = []
-    with DecodingWorker(time_limit_s=io_timeout) as worker:
-        for at in positions:
-            found = _tried(partial(worker.read, fields[at]), screen, at, file)
-            if isinstance(found, Problem):
-                problems.append(found)
-            else:
-                seen[at] = pixel_findings.look(found)
+    for at in positions:
+        found = _tried(partial(worker.read, fields[at]), screen, at, file)
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            seen[at] = pixel_findings.look(found)
     return seen, problems
 
 
-def _equal_files(screen: Screen, images: ImagesSection, positions: list[int]) -> list[list[int]]:
+def _equal_files(
+    screen: Screen, images: ImagesSection, positions: list[int], worker: DecodingWorker
+) -> list[list[int]]:
     fields: list[FieldFiles] = fields_of(screen, images)
 
     def is_constant(at: int) -> bool:
-        pixels = pixel_findings.read_or_none(lambda: read_field(fields[at]))
+        pixels = pixel_findings.read_or_none(lambda: worker.read(fields[at]))
         return pixels is None or pixel_findings.look(pixels).constant
 
     planes = {at: fields[at].selection for at in positions}

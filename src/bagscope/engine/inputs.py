@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bagscope.engine.events import Events
 from bagscope.engine.failures import Failure, of_error
 from bagscope.errors import BagscopeError, ImageReadError
 from bagscope.feed.cache import PixelStore, Window, fits_memory
@@ -57,7 +58,7 @@ def field_signature(field: FieldFiles) -> str:
 
     Raises
     ------
-    OSError : a file cannot be read.
+    ImageReadError : a file cannot be read.
     """
     page = field.selection.page
     return signature(field.paths) + (f" page {page}" if page is not None else "")
@@ -140,17 +141,21 @@ class Source:
     """The rows of a screen that can be read.
 
     positions : (R,) of these rows in the screen. store : their pixels, in the same order, channels in the
-    order of `channels`. pixel_um : (R,) micrometres per pixel, NaN where no file says so.
+    order of `channels`. pixel_um : (R,) micrometres per pixel, NaN where no file says so. worker : decodes the
+    rows' files.
     """
 
     positions: np.ndarray
     store: PixelStore
     channels: tuple[str, ...]
     pixel_um: np.ndarray
+    worker: DecodingWorker
 
     def take(self, chosen: np.ndarray) -> Source:
         """Return these rows alone, by their place in the source."""
-        return Source(self.positions[chosen], self.store.take(chosen), self.channels, self.pixel_um[chosen])
+        return replace(
+            self, positions=self.positions[chosen], store=self.store.take(chosen), pixel_um=self.pixel_um[chosen]
+        )
 
     def common_pixel_um(self) -> float | None:
         """Micrometres per pixel of most rows, None if unknown."""
@@ -190,7 +195,28 @@ def make_source(
         um.append(images.pixel_um or header.pixel_um or np.nan)
         bytes_needed += len(channels) * header.height * header.width * header.dtype.itemsize
     store = PixelStore(fields, shapes, _Reader(worker, orders), fits_memory(bytes_needed, free_bytes))
-    return Source(np.array(positions, dtype=np.int64), store, tuple(channels), np.array(um, dtype=float)), failures
+    at_rows, sizes = np.array(positions, dtype=np.int64), np.array(um, dtype=float)
+    return Source(at_rows, store, tuple(channels), sizes, worker), failures
+
+
+def signed_rows(source: Source, events: Events) -> tuple[Source, tuple[str, ...], list[Failure]]:
+    """Sign the files of each row, and read the pixels that are held in memory.
+
+    Returns
+    -------
+    The rows whose files can be read, their signatures, and the other rows as failures.
+    """
+    readable, signatures, failures = [], [], []
+    for i, position in enumerate(source.positions.tolist()):
+        try:
+            if source.store.held:
+                source.store.whole(i)
+            signatures.append(field_signature(source.store.fields[i]))
+            readable.append(i)
+        except ImageReadError as error:
+            failures.append(of_error(position, "read", error))
+        events.progress("reading images", i + 1, len(source.positions))
+    return source.take(np.array(readable, dtype=np.int64)), tuple(signatures), failures
 
 
 class _Reader:

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 
 from bagscope.errors import ImageReadError, Problem
 from bagscope.files.reader import Header, read_labels
+from bagscope.files.worker import DecodingWorker
 from bagscope.tables.table import Screen
 
 FIX = "Give the mask of this very image, as PNG or TIFF; it is never resized."
 
 
-def mask_problems(screen: Screen, headers: Mapping[int, Header]) -> list[Problem]:
+def mask_problems(screen: Screen, headers: Mapping[int, Header], worker: DecodingWorker) -> list[Problem]:
     """Read the masks of the rows that can be used and tell those that cannot be: their fields will have no cells.
 
     Parameters
     ----------
-    headers : position of the row -> header of its field.
+    headers : position of the row -> header of its field. worker : decodes the masks.
     """
     file, found = str(screen.path or ""), []
     for at, header in headers.items():
@@ -25,7 +26,7 @@ def mask_problems(screen: Screen, headers: Mapping[int, Header]) -> list[Problem
             continue  # a missing one is told by the table
         line = int(screen.rows["row"].iloc[at])
         try:
-            labels = read_labels(path)
+            labels = worker.run(read_labels, path)
         except ImageReadError as error:
             said = error.problem
             cause = f"{path.name}: {said.cause}; the field will have no cells"

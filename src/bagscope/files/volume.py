@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +14,7 @@ from bagscope.files.field import FieldFiles
 from bagscope.files.guard import guarded
 from bagscope.files.header import Selection
 from bagscope.files.memory import allowed_bytes, refuse_larger
+from bagscope.files.npz import array_headers, read_array
 from bagscope.files.reader import read_header
 from bagscope.files.worker import DecodingWorker
 
@@ -91,7 +90,7 @@ def read_volume(file: VolumeFile, worker: DecodingWorker, max_bytes: int = 0) ->
     except ImageReadError as error:
         raise ImageReadError(error.problem.cause, error.problem.fix, code="too_large", file=file.path) from None
     if file.path.suffix.lower() == _NPZ:
-        return guarded(file.path, lambda: _npz_volume(file, header.array)), header
+        return worker.run(read_array, file.path, header.array, file.at), header
     planes = np.empty(header.shape, header.dtype)
     for z in range(header.shape[0]):
         planes[z] = worker.read(FieldFiles((file.path,), (), Selection(z=z)))[file.channel]
@@ -113,9 +112,7 @@ def _sizes(file: VolumeFile, axes: str, planes: int, channels: int) -> tuple[int
 
 
 def _npz_header(file: VolumeFile) -> VolumeHeader:
-    with zipfile.ZipFile(file.path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        shapes = {name: _npy_header(archive, name) for name in names}
+    shapes = array_headers(file.path)
     name = _array_name(file, shapes)
     (shape, dtype), count = shapes[name], 1
     if len(shape) == 4:
@@ -137,14 +134,6 @@ def _npz_header(file: VolumeFile) -> VolumeHeader:
     return VolumeHeader(shape, dtype, told, name, count)  # type: ignore[arg-type]
 
 
-def _npy_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
-    with archive.open(f"{name}.npy") as stream:
-        version = np.lib.format.read_magic(stream)
-        read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(stream)
-    return tuple(shape), dtype
-
-
 def _array_name(file: VolumeFile, shapes: dict[str, tuple[tuple[int, ...], np.dtype]]) -> str:
     if file.array and file.array not in shapes:
         cause = f"no array '{file.array}', there are {', '.join(map(shown, shapes))}"
@@ -154,12 +143,6 @@ def _array_name(file: VolumeFile, shapes: dict[str, tuple[tuple[int, ...], np.dt
         cause = f"{len(found)} arrays of three or four axes: {', '.join(map(shown, found)) or 'none'}"
         raise ImageReadError(cause, "Name one with --set volumes.array=NAME.", code="array")
     return file.array or found[0]
-
-
-def _npz_volume(file: VolumeFile, name: str) -> np.ndarray:
-    with np.load(file.path, allow_pickle=False) as arrays:
-        found = arrays[name]
-    return np.ascontiguousarray(found if found.ndim == 3 else found[file.at])
 
 
 def spacing_of(text: str, header: VolumeHeader, given: str, file: Path) -> Spacing:

@@ -9,19 +9,21 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVarTuple, cast
 
 import numpy as np
 
 from bagscope.errors import BagscopeError, ImageReadError, Problem, shown
-from bagscope.files.decoding import READY, question_of
-from bagscope.files.field import FieldFiles
+from bagscope.files.decoding import READY, paths_in, question_of
+from bagscope.files.field import FieldFiles, read_field
 from bagscope.files.header import Window
 
+Arguments = TypeVarTuple("Arguments")
 # A machine under load needs seconds to start Python and NumPy; a minute means that it will not start.
 START_LIMIT_S = 60.0
 _TRIES = 2
@@ -42,21 +44,25 @@ main()
 
 
 class DecodingWorker:
-    """Reads fields in a disposable process.
+    """Runs the functions that decode pixels in a disposable process.
 
-    `read` gives what `read_field` gives, or the same `ImageReadError`. A process that dies is replaced, one
-    that takes too long is killed; neither harms the next image. The process ends with the `with` block,
-    and by itself when this process ends, however that happens. It ignores Ctrl-C and SIGTERM, which go to
-    the whole group of processes: this process decides what they mean.
+    A call returns what the function returns here, or raises the same `ImageReadError`. A process that dies is
+    replaced, one that takes too long is killed; neither harms the next file. Several threads may share a worker: it
+    takes one call at a time, and the time limit of a call begins when its turn has come.
+
+    In a `with` block the process starts at once; otherwise with the first call, and `close` ends it. It also ends by
+    itself when this process ends, however that happens. It ignores Ctrl-C and SIGTERM, which go to the whole group
+    of processes: this process decides what they mean.
 
     Parameters
     ----------
-    time_limit_s : seconds that one field may take.
+    time_limit_s : seconds that one call may take.
     """
 
     def __init__(self, time_limit_s: float):
         self.time_limit_s = time_limit_s
         self._child: _Child | None = None
+        self._turn = threading.Lock()
 
     def __enter__(self) -> Self:
         # Python starts while the caller still looks at its table.
@@ -69,47 +75,70 @@ class DecodingWorker:
         self.close()
 
     def close(self) -> None:
-        """End the process; the next `read` would start a new one."""
+        """End the process; the next call would start a new one."""
         child, self._child = self._child, None
         if child is not None:
             child.end()
 
     def read(self, field: FieldFiles, window: Window | None = None) -> np.ndarray:
-        """Read the pixels of a field, (C, H, W), or of a window (y0, y1, x0, x1) of it.
+        """Read the pixels of a field, (C, H, W), or of a window (y0, y1, x0, x1) of it; see `run`."""
+        return self.run(read_field, field, window)
+
+    def run(self, reader: Callable[[*Arguments], np.ndarray], *arguments: *Arguments) -> np.ndarray:
+        """Call a function that decodes pixels.
+
+        Parameters
+        ----------
+        reader : one of `decoding.READERS`. arguments : see `decoding.question_of`; one of them names a file.
 
         Raises
         ------
-        ImageReadError : as `read_field`; also code "timeout", and "crashed" when the field killed two processes.
+        ImageReadError : as the function; also code "timeout", and "crashed" when the file killed two processes.
         BagscopeError : no process can be started.
         """
-        question, how = question_of(field, window), ""
+        question, paths = question_of(reader.__name__, arguments), paths_in(arguments)
+        with self._turn:
+            answer = self._answered(question, paths)
+        if isinstance(answer, Problem):
+            raise _as_asked(answer, paths)
+        return answer
+
+    def _answered(self, question: bytes, paths: Sequence[Path]) -> np.ndarray | Problem:
+        how = ""
         for _ in range(_TRIES):
             try:
-                answer = self._asked(question)
+                return self._asked(question)
             except _Died as died:
                 how = str(died)
-                continue
             except TimeoutError:
                 cause = f"reading it took longer than {self.time_limit_s:g} s"
                 fix = "Check the drive or the network, or allow more with --set compute.io_timeout=600."
-                raise ImageReadError(cause, fix, code="timeout", file=field.paths[0]) from None
-            if isinstance(answer, Problem):
-                raise _as_asked(answer, field)
-            return answer
+                raise ImageReadError(cause, fix, code="timeout", file=paths[0]) from None
         cause = f"it killed the decoding process {_TRIES} times ({how})"
         fix = "The file is damaged, or memory ran out: save it anew, or free memory."
-        raise ImageReadError(cause, fix, code="crashed", file=field.paths[0])
+        raise ImageReadError(cause, fix, code="crashed", file=paths[0])
 
     def _asked(self, question: bytes) -> np.ndarray | Problem:
-        if self._child is None or not self._child.is_alive():
-            self.close()
-            self._child = _Child()
         try:
-            self._child.wait_until_ready()
-            return self._child.ask(question, self.time_limit_s)
+            return self._started().ask(question, self.time_limit_s)
         except BaseException:  # also KeyboardInterrupt: the answer to this question would be taken for the next one's
             self.close()
             raise
+
+    def _started(self) -> _Child:
+        try:
+            return self._ready()
+        except BagscopeError:
+            # Somebody ended it while it started, or memory was short for a moment.
+            self.close()
+            return self._ready()
+
+    def _ready(self) -> _Child:
+        if self._child is None or not self._child.is_alive():
+            self.close()
+            self._child = _Child()
+        self._child.wait_until_ready()
+        return self._child
 
 
 class _Died(Exception):
@@ -236,10 +265,10 @@ def _does_not_start(why: str) -> BagscopeError:
     return BagscopeError(cause, "Free memory, or install bagscope anew.", code="no_worker")
 
 
-def _as_asked(said: Problem, field: FieldFiles) -> ImageReadError:
+def _as_asked(said: Problem, paths: Sequence[Path]) -> ImageReadError:
     """Name the file as the caller does, not by the absolute path that was sent."""
-    names = {str(path.absolute()): str(path) for path in field.paths}
-    file = names.get(said.file, said.file) or field.paths[0]
+    names = {str(path.absolute()): str(path) for path in paths}
+    file = names.get(said.file, said.file) or paths[0]
     return ImageReadError(said.cause, said.fix, code=said.code, file=file, column=said.column)
 
 

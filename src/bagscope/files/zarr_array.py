@@ -146,8 +146,8 @@ class ZarrArray:
             try:
                 data = decode(bytes(data))
             except ImageReadError as error:
-                problem = error.problem
-                raise ImageReadError(f"{chunk} {problem.cause}", problem.fix, code=problem.code) from None
+                problem, cause = error.problem, f"{chunk} {error.problem.cause}"
+                raise ImageReadError(cause, problem.fix, code=problem.code) from None
         needed = math.prod(self.chunks) * self.dtype.itemsize
         if len(data) != needed:
             cause = f"{chunk} has {len(data):,} bytes decoded, {needed:,} are expected"

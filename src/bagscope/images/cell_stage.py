@@ -15,6 +15,7 @@ from bagscope.errors import BagscopeError, ImageReadError, ModelError, Problem, 
 from bagscope.files.names import field_name
 from bagscope.files.reader import read_labels
 from bagscope.files.signature import signature
+from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_atomic, write_ome_tiff
 from bagscope.images.card import ModelCard
 from bagscope.images.cells import Cells, FieldView, Known, field_maps, find_cells
@@ -39,6 +40,7 @@ class CellStage:
     card : of the model.
     screen : whose fields are scored.
     folder : of the scores.
+    worker : decodes masks.
 
     in_pieces : masks so far in which a number stands on several separate pieces; each number is one cell.
 
@@ -48,8 +50,9 @@ class CellStage:
     TableError : centres that cannot be read.
     """
 
-    def __init__(self, section: CellsSection, card: ModelCard, screen: Screen, folder: Path):
+    def __init__(self, section: CellsSection, card: ModelCard, screen: Screen, folder: Path, worker: DecodingWorker):
         self.section, self.card, self.screen, self.folder = section, card, screen, folder
+        self._worker = worker
         self.warnings: list[Problem] = []
         self.in_pieces = 0
         self._centres: dict[int, np.ndarray] | None = None
@@ -138,7 +141,7 @@ class CellStage:
     def _known(self, position: int, view: FieldView) -> Known:
         mask = self._mask_path(position)
         if mask is not None:
-            labels = read_labels(mask)
+            labels = self._worker.run(read_labels, mask)
             if labels.shape != view.shape:
                 (there, wide), (high, broad) = labels.shape, view.shape
                 cause = f"the mask has {there}x{wide} pixels, the image {high}x{broad}"

@@ -45,7 +45,7 @@ def cross_fit(rows: Rows, failures: Sequence[Failure], folds: np.ndarray, run: R
     job = ReadJob(**{name: getattr(run.job, name) for name in ReadJob.model_fields})
     screen, labelled, left_out = labelled_alone(rows.screen, failures)
     predictions = Predictions(failures=left_out)
-    cells = CellStage(job.cells, card, screen, target.folder)
+    cells = CellStage(job.cells, card, screen, target.folder, run.worker)
     for fold in models_of_folds(folds, out, run):
         if fold.number is not None and not (fold.folder / CARD).is_file():
             train_one(rows.take(fold.seen), (), fold.folder, run, classes)

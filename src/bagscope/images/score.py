@@ -26,7 +26,7 @@ def predict_rows(model: Model, report: CheckReport, run: Run[ReadJob]) -> Predic
     """Score every usable field of a checked screen; see `engine.tasks.Stages`."""
     screen, job, folder = screen_of(report), run.job, run.target.folder
     source, misfits = make_source(screen, report.headers, job.images, model.card.channels, run.worker, 0)
-    cells = CellStage(job.cells, model.card, screen, folder)
+    cells = CellStage(job.cells, model.card, screen, folder, run.worker)
     for problem in cells.warnings:
         run.events.warn(str(problem))
     scorer = FieldScorer(model, source, Parts(folder / PARTS), job, cells)

@@ -16,6 +16,8 @@ from bagscope.tables.table import Screen, make_screen, parse_screen
 
 RUN = "run.json"
 _LARGEST = 100_000_000
+# Where a score folder does not say it; the default of the setting compute.io_timeout.
+_IO_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Findings:
         """What was warned of, each once: of the training, confounding first, then of the scoring, then of this page."""
         trained = [f"In training: {text}" for text in self.card.get("training", {}).get("warnings", ())]
         return list(dict.fromkeys([*trained, *self.run.get("warnings", ()), *self.notes]))
+
+    @property
+    def io_timeout(self) -> float:
+        """Seconds that reading one image may take, as it was set when the images were scored."""
+        limit = self.run.get("settings", {}).get("compute", {}).get("io_timeout")
+        return float(limit) if isinstance(limit, int | float) and limit > 0 else _IO_TIMEOUT_S
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 
 from bagscope.files.field import FieldFiles
 from bagscope.report.findings import Findings
+from bagscope.report.page_images import PageImages
 from bagscope.report.pictures import (
     FieldPicture,
     Look,
@@ -21,7 +23,6 @@ from bagscope.report.pictures import (
     contrast_of,
     field_of,
     field_picture,
-    read_pixels,
 )
 
 # Bytes of all pictures of fields; base64 makes a third more of them. A plate of 96 wells gets 13 MB, and thousands of
@@ -52,19 +53,21 @@ class Gallery:
     field: tuple[int, int] | None = None
 
 
-def make_gallery(findings: Findings, progress: Callable[[int, int], None], *, images: bool = True) -> Gallery:
+def make_gallery(
+    findings: Findings, images: PageImages, progress: Callable[[int, int], None], *, has_images: bool = True
+) -> Gallery:
     """Read every field that is shown once, and draw it.
 
     Parameters
     ----------
     progress : called with fields done and all fields.
-    images : False for a screen that has none to draw, such as one of volumes.
+    has_images : False for a screen that has none to draw, such as one of volumes.
     """
     shown = _shown(findings.images)
     gallery = Gallery({}, {}, {name: [] for name in findings.classes}, edge_for(len(shown)))
-    if findings.screen is None or not len(shown) or not images:
+    if findings.screen is None or not len(shown) or not has_images:
         return gallery
-    look = _look(findings, shown)
+    look = _look(findings, images, shown)
     if look is None:
         return gallery
     wanted = _cells_to_show(findings)
@@ -73,15 +76,18 @@ def make_gallery(findings: Findings, progress: Callable[[int, int], None], *, im
 
     def draw(job: tuple[int, FieldFiles]) -> _Drawn | None:
         position, field = job
-        pixels = read_pixels(field)
+        pixels = images.read(field)
         if pixels is None or len(pixels) != len(look.hues):
             return None
-        picture = field_picture(pixels, look, _mask(findings, position), gallery.edge) if position in places else None
+        picture = None
+        if position in places:
+            mask = images.read_mask(_mask(findings, position))
+            picture = field_picture(pixels, look, mask, gallery.edge)
         edge = _cell_edge(findings)
         cells = [cell_picture(pixels, look, cell["y"], cell["x"], edge) for _, cell in wanted.get(position, ())]
         return _Drawn((pixels.shape[1], pixels.shape[2]), picture, cells)
 
-    # Decoding, filtering and packing let go of Python's lock, so fields are drawn side by side.
+    # Filtering and packing let go of Python's lock, so fields are drawn side by side.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, (position, drawn) in enumerate(zip(asked, pool.map(draw, fields_at(findings, asked)), strict=True)):
             row = int(findings.images["row"].iloc[position])
@@ -155,9 +161,9 @@ def fields_at(findings: Findings, positions: list[int]) -> Iterator[tuple[int, F
             yield position, field_of(screen.files(position), screen.channels, row, images)
 
 
-def _look(findings: Findings, shown: list[int]) -> Look | None:
+def _look(findings: Findings, images: PageImages, shown: list[int]) -> Look | None:
     step = max(1, len(shown) // _LOOKS)
-    read = [pixels for _, field in fields_at(findings, shown[::step]) if (pixels := read_pixels(field)) is not None]
+    read = [pixels for _, field in fields_at(findings, shown[::step]) if (pixels := images.read(field)) is not None]
     if not read:
         return None
     channels = len(read[0])
@@ -165,7 +171,7 @@ def _look(findings: Findings, shown: list[int]) -> Look | None:
     return contrast_of([pixels for pixels in read if len(pixels) == channels], names)
 
 
-def _mask(findings: Findings, position: int) -> Any:
+def _mask(findings: Findings, position: int) -> Path | None:
     name = str(findings.images["mask_file"].iloc[position]) if "mask_file" in findings.images else ""
     path = findings.folder / name
     return path if name and path.is_file() else None

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bagscope.errors import BagscopeError
-from bagscope.files.field import FieldFiles, read_field, read_field_header
+from bagscope.errors import ImageReadError
+from bagscope.files.field import FieldFiles, read_field_header
 from bagscope.files.header import Header
 from bagscope.files.pictures import webp
 from bagscope.ops.shrink import shrunk
@@ -19,6 +19,7 @@ from bagscope.report.charts import history_chart
 from bagscope.report.findings import Findings
 from bagscope.report.gallery import fields_at
 from bagscope.report.marks import marks
+from bagscope.report.page_images import PageImages
 from bagscope.report.page_parts import page_file, rendered
 from bagscope.report.pictures import CLASS_COLOURS, composite, contrast_of, uri
 from bagscope.report.sections import number
@@ -65,7 +66,7 @@ def holds_maps(findings: Findings) -> bool:
     return (findings.folder / OUTLINES).is_file()
 
 
-def maps_page(findings: Findings, progress: Callable[[int, int], None]) -> str:
+def maps_page(findings: Findings, images: PageImages, progress: Callable[[int, int], None]) -> str:
     """Write the page: one file without any request to another place, and nothing in it but our own markup.
 
     Parameters
@@ -73,19 +74,19 @@ def maps_page(findings: Findings, progress: Callable[[int, int], None]) -> str:
     progress : called with images read and all images that are shown.
     """
     return rendered(
-        "maps.html", _content(findings, progress), style=page_file("page.css"), script=page_file("theme.js")
+        "maps.html", _content(findings, images, progress), style=page_file("page.css"), script=page_file("theme.js")
     )
 
 
-def _content(findings: Findings, progress: Callable[[int, int], None]) -> dict[str, Any]:
-    images, classes = findings.images, findings.classes
-    scored = images[images["n_fields"] > 0]
+def _content(findings: Findings, images: PageImages, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    rows, classes = findings.images, findings.classes
+    scored = rows[rows["n_fields"] > 0]
     letters, background = marks(classes), _background(findings)
     legend = [
         {"name": name, "mark": letters[name], "css": f"c{k % 8}"} for k, name in enumerate(classes) if k != background
     ]
-    unit = "um2" if any(str(name).startswith("area_um2:") for name in images) else "px"
-    drawn = _drawn(findings, background, progress)
+    unit = "um2" if any(str(name).startswith("area_um2:") for name in rows) else "px"
+    drawn = _drawn(findings, background, images, progress)
     history = findings.history
     chart = "" if history is None or not len(history) else history_chart(
         np.arange(len(history), dtype=float), history["loss"].to_numpy(float), np.full(len(history), np.nan), None
@@ -103,7 +104,7 @@ def _content(findings: Findings, progress: Callable[[int, int], None]) -> dict[s
         "sections": [(name, title) for name, title in SECTIONS if told.get(name, True)],
         "title": f"bagscope maps: {_named(findings)}",
         "lead": lead,
-        "warnings": findings.warnings,
+        "warnings": [*findings.warnings, *images.warnings],
         "cards": _cards(findings, scored, background, unit),
         "legend": legend,
         "classes": classes,
@@ -177,7 +178,9 @@ def _shown(findings: Findings, at: int, drawn: _Drawn) -> dict[str, Any]:
     return {"name": _image_name(row) + seen, "told": told, "picture": drawn.picture, "map": drawn.map}
 
 
-def _drawn(findings: Findings, background: int, progress: Callable[[int, int], None]) -> dict[int, _Drawn]:
+def _drawn(
+    findings: Findings, background: int, images: PageImages, progress: Callable[[int, int], None]
+) -> dict[int, _Drawn]:
     """Draw images and their maps, spread over the screen, those that were not trained on first."""
     if findings.screen is None:
         return {}
@@ -187,38 +190,47 @@ def _drawn(findings: Findings, background: int, progress: Callable[[int, int], N
     found: dict[int, _Drawn] = {}
     chosen = sorted(order[:SHOWN])
     for done, (at, field) in enumerate(fields_at(findings, chosen), start=1):
-        try:
-            pixels = small_of(field)
-            place = findings.folder / str(findings.images["map_file"].iloc[at])
-            probability = small_of(FieldFiles((place,), ()))
-        except (BagscopeError, OSError):
-            continue
-        if probability.shape[1:] == pixels.shape[1:]:
+        pixels = small_of(field, images)
+        place = findings.folder / str(findings.images["map_file"].iloc[at])
+        probability = None if pixels is None else small_of(FieldFiles((place,), ()), images)
+        if pixels is not None and probability is not None and probability.shape[1:] == pixels.shape[1:]:
             is_rgb = findings.channels == _RGB and pixels.dtype == np.uint8
             found[at] = _pair(pixels, _classes(probability, findings), background, is_rgb=is_rgb)
         progress(done, len(chosen))
     return found
 
 
-def small_of(field: FieldFiles) -> np.ndarray:
-    """Read an image of any size, (C, h, w), no edge longer than `EDGE`: portions of it are averaged as they come."""
-    header = read_field_header(field)
-    small = _averaged(field, header)
-    return np.round(small).astype(header.dtype) if header.dtype.kind in "ui" else small
+def small_of(field: FieldFiles, images: PageImages) -> np.ndarray | None:
+    """Read an image of any size, (C, h, w), no edge longer than `EDGE`: portions of it are averaged as they come.
+
+    None when it cannot be read.
+    """
+    try:
+        header = read_field_header(field)
+    except ImageReadError as error:
+        images.leave_out(field, error)
+        return None
+    small = _averaged(field, header, images)
+    return np.round(small).astype(header.dtype) if small is not None and header.dtype.kind in "ui" else small
 
 
-def _averaged(field: FieldFiles, header: Header) -> np.ndarray:
+def _averaged(field: FieldFiles, header: Header, images: PageImages) -> np.ndarray | None:
     height, width = header.height, header.width
     step = max(1, -(-max(height, width) // EDGE))
     if height * width <= _PORTION:
-        return shrunk(read_field(field), step)
+        pixels = images.read(field)
+        return None if pixels is None else shrunk(pixels, step)
     high = max(1, int(_PORTION**0.5) // step) * step
     rows = []
     for y in range(0, height // step * step, high):
-        y1 = min(y + high, height // step * step)
-        parts = [shrunk(read_field(field, (y, y1, x, min(x + high, width // step * step))), step)
-                 for x in range(0, width // step * step, high)]  # fmt: skip
-        rows.append(np.concatenate(parts, 2))
+        row = []
+        for x in range(0, width // step * step, high):
+            window = (y, min(y + high, height // step * step), x, min(x + high, width // step * step))
+            pixels = images.read(field, window)
+            if pixels is None:
+                return None
+            row.append(shrunk(pixels, step))
+        rows.append(np.concatenate(row, 2))
     return np.concatenate(rows, 1)
 
 

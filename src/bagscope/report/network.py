@@ -12,7 +12,7 @@ from bagscope.errors import BagscopeError
 from bagscope.report.findings import Findings
 from bagscope.report.gallery import fields_at
 from bagscope.report.layers import filters_figure, layers_figure
-from bagscope.report.pictures import read_pixels
+from bagscope.report.page_images import PageImages
 
 # Each takes 60 kB.
 MOST_CLASSES = 4
@@ -49,7 +49,7 @@ class Network(Protocol):
         ...
 
 
-def network_pictures(model: Network, findings: Findings) -> list[Picture]:
+def network_pictures(model: Network, findings: Findings, images: PageImages) -> list[Picture]:
     """Draw the first filters, and for each class the layers' answers to its surest cell, or field where cells are not.
 
     A field that cannot be read any more, and a network without layers in a row, have no picture.
@@ -61,7 +61,7 @@ def network_pictures(model: Network, findings: Findings) -> list[Picture]:
     for name in findings.classes[:MOST_CLASSES]:
         place = _surest(findings, name)
         if place is not None:
-            found += _layers_of(model, findings, name, *place)
+            found += _layers_of(model, findings, images, name, *place)
     return found
 
 
@@ -77,9 +77,14 @@ def _surest(findings: Findings, name: str) -> tuple[int, tuple[float, float] | N
 
 
 def _layers_of(
-    model: Network, findings: Findings, name: str, position: int, cell: tuple[float, float] | None
+    model: Network,
+    findings: Findings,
+    images: PageImages,
+    name: str,
+    position: int,
+    cell: tuple[float, float] | None,
 ) -> Sequence[Picture]:
-    pixels = next((read_pixels(field) for _, field in fields_at(findings, [position])), None)
+    pixels = next((images.read(field) for _, field in fields_at(findings, [position])), None)
     if pixels is None or len(pixels) != len(model.channels):
         return []
     try:

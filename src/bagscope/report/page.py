@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_atomic
 from bagscope.report import sections, shapes, why
 from bagscope.report.findings import Findings, read_findings
 from bagscope.report.gallery import make_gallery
 from bagscope.report.maps import holds_maps, maps_page
 from bagscope.report.network import Network, Picture, network_pictures
+from bagscope.report.page_images import PageImages
 from bagscope.report.page_parts import json_text, page_file, rendered
 
 SECTIONS = (
@@ -62,17 +65,31 @@ def write_report(
     ModelError : no finished scores there. FolderError : the page cannot be written.
     """
     findings = read_findings(Path(scores))
-    if holds_maps(findings):
-        write_atomic(Path(out), maps_page(findings, progress))
-        return Path(out)
-    solids = shapes.read_solids(findings.folder, findings.model_folder, findings.classes)
-    gallery = make_gallery(findings, progress, images=solids is None)
-    pictures = network_pictures(model, findings) if isinstance(model, Network) else []
-    script = "".join(map(page_file, ("theme.js", "page.js", "solids.js")))
-    content = _content(findings, gallery, beside, pictures, solids)
-    page = rendered("page.html", content, style=page_file("page.css"), script=script)
+    # Its process starts with the first image: a page of volumes shows none.
+    with closing(DecodingWorker(findings.io_timeout)) as worker:
+        images = PageImages(worker)
+        if holds_maps(findings):
+            page = maps_page(findings, images, progress)
+        else:
+            page = _page(findings, images, beside, model, progress)
     write_atomic(Path(out), page)
     return Path(out)
+
+
+def _page(
+    findings: Findings,
+    images: PageImages,
+    beside: ExtraTable | None,
+    model: Any,
+    progress: Callable[[int, int], None],
+) -> str:
+    solids = shapes.read_solids(findings.folder, findings.model_folder, findings.classes)
+    gallery = make_gallery(findings, images, progress, has_images=solids is None)
+    pictures = network_pictures(model, findings, images) if isinstance(model, Network) else []
+    script = "".join(map(page_file, ("theme.js", "page.js", "solids.js")))
+    content = _content(findings, gallery, beside, pictures, solids)
+    content["warnings"] += images.warnings
+    return rendered("page.html", content, style=page_file("page.css"), script=script)
 
 
 def _content(

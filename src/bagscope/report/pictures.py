@@ -11,10 +11,9 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
-from bagscope.errors import BagscopeError, ImageReadError
-from bagscope.files.field import FieldFiles, read_field
+from bagscope.files.field import FieldFiles
 from bagscope.files.pictures import webp
-from bagscope.files.reader import Selection, open_image
+from bagscope.files.reader import Selection
 from bagscope.ops.shrink import shrunk
 
 # Share of each channel's pixels that are drawn black and white.
@@ -83,14 +82,6 @@ def composite(pixels: np.ndarray, look: Look) -> np.ndarray:
     return (255 * np.clip(np.tensordot(grey, look.hues, axes=(0, 0)), 0, 1)).astype(np.uint8)
 
 
-def read_pixels(field: FieldFiles) -> np.ndarray | None:
-    """Read a field; None when it cannot be read any more."""
-    try:
-        return read_field(field)
-    except (ImageReadError, OSError):
-        return None
-
-
 def field_of(
     paths: Sequence[Path], channels: Sequence[str], row: Mapping[str, str], images: Mapping[str, object]
 ) -> FieldFiles:
@@ -106,19 +97,20 @@ def field_of(
     return FieldFiles(tuple(paths), names, Selection(**wanted))  # type: ignore[arg-type]
 
 
-def field_picture(pixels: np.ndarray, look: Look, mask: Path | None, edge: int) -> FieldPicture:
-    """Draw a field `edge` pixels wide at most, and the outlines of its cells in the colours of their classes."""
+def field_picture(pixels: np.ndarray, look: Look, mask: np.ndarray | None, edge: int) -> FieldPicture:
+    """Draw a field `edge` pixels wide at most, and the outlines of its cells in the colours of their classes.
+
+    Parameters
+    ----------
+    mask : (2, H, W) numbers of cells and of their classes.
+    """
     step = max(1, int(np.ceil(max(pixels.shape[1:]) / edge)))
     small = shrunk(pixels, step)
     drawn = webp(composite(small, look), quality=62)
     outlines = b""
-    if mask is not None:
-        try:
-            labels, classes = open_image(mask)
-        except (BagscopeError, OSError, ValueError):
-            labels = classes = np.zeros((0, 0), np.uint16)
-        if labels.shape == pixels.shape[1:]:
-            outlines = webp(_outlines(labels[::step, ::step], classes[::step, ::step]))
+    if mask is not None and mask.shape == (2, *pixels.shape[1:]):
+        labels, classes = mask[:, ::step, ::step]
+        outlines = webp(_outlines(labels, classes))
     top = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else np.inf
     focus, contrast = focus_of(pixels)
     saturated = float((pixels >= top).mean())
