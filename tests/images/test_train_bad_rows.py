@@ -13,6 +13,7 @@ from bagscope.engine.plan import Plan
 from bagscope.errors import BagscopeError, ImageReadError, TableError
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_ome_tiff
+from dangerous import let_drive_fail
 
 # Long enough that every row is drawn, whatever the seed.
 LONG = {"steps": 24, "training.patience": 24}
@@ -85,6 +86,22 @@ def test_a_broken_image_is_listed_and_the_model_is_the_one_without_it(well, held
         assert toys.weights(tmp_path / "model") == toys.weights(tmp_path / "clean")
     else:  # it was to watch, and is opened only then
         assert (held, failed["stage"], in_part[well]) == (False, "train", "validation")
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_file_that_the_drive_does_not_give_is_listed_and_the_model_is_the_one_without_it(
+    held, tmp_path, monkeypatch, request
+):
+    table = toys.toy(tmp_path / "toy", wells_per_class=5)
+    other = without(table, "A01", tmp_path / "other")
+    if not held:
+        request.getfixturevalue("nothing_fits")
+    toys.quick(other, tmp_path / "clean")
+    let_drive_fail(monkeypatch, image(table, "A01").name)
+    toys.quick(table, tmp_path / "model")
+    (failed,) = toys.table_of(tmp_path / "model" / "failures.csv")
+    assert (failed["well"], failed["stage"], failed["code"]) == ("A01", "read", "io")
+    assert toys.weights(tmp_path / "model") == toys.weights(tmp_path / "clean")
 
 
 def training_at(listener, step):

@@ -129,13 +129,9 @@ def refuse_changed(field: FieldFiles, signature: str) -> None:
 
     Raises
     ------
-    ImageReadError : the files changed while they were read.
+    ImageReadError : the files changed while they were read, or cannot be read any more.
     """
-    try:
-        is_same = field_signature(field) == signature
-    except OSError as error:
-        raise drive_error(field, error) from None
-    if not is_same:
+    if field_signature(field) != signature:
         cause = "changed while it was read"
         fix = "Let no program write to the images meanwhile."
         raise ImageReadError(cause, fix, code="changed", file=field.paths[0])

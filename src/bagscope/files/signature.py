@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
+
+from bagscope.files.guard import guarded
 
 # Up to this size all of a file is read; of a larger one its ends, where TIFF keeps its tables, and its size.
 _WHOLE = 4 << 20
@@ -19,32 +22,36 @@ def signature(paths: Iterable[Path]) -> str:
 
     Raises
     ------
-    OSError : a file cannot be read.
+    ImageReadError : a file cannot be read; an error of the drive that passes is tried again.
     """
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
-        if path.is_dir():
-            _add_folder(digest, path)
-            continue
-        size = path.stat().st_size
-        digest.update(size.to_bytes(8, "little"))
-        with path.open("rb") as stream:
-            if size <= _WHOLE:
-                digest.update(stream.read())
-            else:
-                digest.update(stream.read(_END))
-                stream.seek(size - _END)
-                digest.update(stream.read(_END))
+        # Collected before they are digested: what is tried again would count twice.
+        digest.update(guarded(path, partial(_content, path)))
     return digest.hexdigest()
 
 
-def _add_folder(digest: hashlib.blake2b, folder: Path) -> None:
+def _content(path: Path) -> bytes:
+    if path.is_dir():
+        return b"".join(_folder_content(path))
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        if size <= _WHOLE:
+            content = stream.read()
+        else:
+            content = stream.read(_END)
+            stream.seek(size - _END)
+            content += stream.read(_END)
+    return size.to_bytes(8, "little") + content
+
+
+def _folder_content(folder: Path) -> Iterator[bytes]:
     left = _WHOLE
     for path in sorted(place for place in folder.rglob("*") if place.is_file()):
         size = path.stat().st_size
-        digest.update(str(path.relative_to(folder)).encode() + size.to_bytes(8, "little"))
+        yield str(path.relative_to(folder)).encode() + size.to_bytes(8, "little")
         if left:
             with path.open("rb") as stream:
                 content = stream.read(left)
-            digest.update(content)
+            yield content
             left -= len(content)

@@ -10,10 +10,10 @@ import pandas as pd
 
 from bagscope.engine.check import CheckReport
 from bagscope.engine.events import Events
-from bagscope.engine.failures import Failure, of_check, of_error
-from bagscope.engine.inputs import Source, channels_of, field_signature, make_source
+from bagscope.engine.failures import Failure, of_check
+from bagscope.engine.inputs import Source, channels_of, make_source, signed_rows
 from bagscope.engine.pixel_findings import empty_classes, is_constant
-from bagscope.errors import ImageReadError, TableError
+from bagscope.errors import TableError
 from bagscope.files.memory import free_memory
 from bagscope.files.worker import DecodingWorker
 from bagscope.settings.jobs import ImagesJob
@@ -62,23 +62,12 @@ def labelled_rows(
     headers = {at: header for at, header in report.headers.items() if labels[at]}
     channels = channels_of(screen, headers, job.images.channels)
     source, more = make_source(screen, headers, job.images, channels, worker, free_memory())
-    failures += more
-    good, signatures, constant = [], [], {}
-    for i, at in enumerate(source.positions.tolist()):
-        try:
-            if source.store.held:
-                constant[at] = is_constant(source.store.whole(i))
-            signatures.append(field_signature(source.store.fields[i]))
-            good.append(i)
-        except ImageReadError as error:
-            failures.append(of_error(at, "read", error))
-        except OSError as error:
-            cause = f"it cannot be read ({error.strerror})"
-            gone = ImageReadError(cause, "Check the drive.", code="io", file=source.store.fields[i].paths[0])
-            failures.append(of_error(at, "read", gone))
-        events.progress("reading images", i + 1, len(source.positions))
-    rows = Rows(screen, source.take(np.array(good, dtype=np.int64)), tuple(signatures))
+    source, signatures, unreadable = signed_rows(source, events)
+    failures += [*more, *unreadable]
+    rows = Rows(screen, source, signatures)
     refuse_untrainable(rows, job)
+    store = source.store
+    constant = {at: is_constant(store.whole(i)) for i, at in enumerate(source.positions.tolist())} if store.held else {}
     empty = empty_classes(screen.rows, constant, str(screen.path or ""))
     if empty:
         raise TableError(empty)

@@ -94,14 +94,14 @@ def reading_of_job(card: ShapesCard, job: ShapesReadJob) -> ShapesCard:
 
 
 def volume_signature(known: KnownVolume) -> str:
-    """Return what stands for a volume: its file's content, and its place in it."""
-    try:
-        sign = signature((known.file.path,))
-    except OSError as error:
-        cause = f"it cannot be read ({error.strerror})"
-        raise ImageReadError(cause, "Check the drive.", code="io", file=known.file.path) from None
+    """Return what stands for a volume: its file's content, and its place in it.
+
+    Raises
+    ------
+    ImageReadError : the file cannot be read.
+    """
     at = f" volume {known.file.at}" if known.file.at is not None else ""
-    return sign + at
+    return signature((known.file.path,)) + at
 
 
 def solid_of(cut: Cut, spacing: Spacing, card: ShapesCard) -> Solid:
