@@ -33,10 +33,9 @@ def blocks_step_over_ce(size: Size, scratch: Path) -> list[Row]:
     device = torch.device("cpu")
     ours, plain = task_of_blocks(BlocksJob(), size), task_of_blocks(_pixels(), size)
     batch = ours.crops.step(0, device)
-    images, index, _ = batch.x
-    labels = torch.from_numpy(np.random.default_rng(0).integers(1, 3, index.shape))
+    labels = torch.from_numpy(np.random.default_rng(0).integers(1, 3, batch.index.shape))
     loops = [BareLoop(task, task.job.training, device, bf16=False) for task in (ours, plain)]
-    batches = [batch, replace(batch, x=(images, index, labels))]
+    batches = [batch, replace(batch, labels=labels)]
     sides = [lambda at=at: loops[at].learn(batches[at]) for at in range(2)]
     with memory_kept():  # as when training
         times = seconds(sides, size.rounds, warm=3)

@@ -12,7 +12,7 @@ import torch
 
 from bagscope.blocks.panels import panelled
 from bagscope.blocks.predict import BlocksModel, open_blocks
-from bagscope.blocks.tiles import TILE, judge_tiles
+from bagscope.blocks.tiles import TILE, TiledImage, predict_tiles
 from bagscope.files.field import FieldFiles
 from bagscope.files.reader import read_header
 from bagscope.files.tile_store import TileStore, stored_bytes
@@ -38,7 +38,7 @@ def ours(model: BlocksModel, path: Path) -> np.ndarray:
         field = FieldFiles((path,), ())
         read = panelled(lambda *window: worker.read(field, window), header, TILE, reach)
         store = TileStore(stream, 2, edge, edge, TILE)
-        for place, p in judge_tiles(model.network, model.card, read, edge, edge, model.device):
+        for place, p in predict_tiles(model, TiledImage(read, edge, edge)):
             store.put(place.y0, place.x0, p)
             y0, y1 = max(place.y0, first), min(place.y1, last)
             x0, x1 = max(place.x0, first), min(place.x1, last)

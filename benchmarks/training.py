@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from bagscope.engine import loop
-from bagscope.engine.compute import memory_kept, trains_in_bf16
+from bagscope.engine.compute import Execution, memory_kept, trains_in_bf16
 from bagscope.engine.events import SILENT
 from bagscope.engine.inputs import make_source
+from bagscope.engine.states import Checkpoints
 from bagscope.engine.task import Part
 from bagscope.feed.batch import Batch
 from bagscope.files.worker import DecodingWorker
@@ -32,13 +33,7 @@ class InMemory:
     """A task that feeds batches which are there already, and is otherwise the one it is made of."""
 
     def __init__(self, task: ImagesTask):
-        self.card, self.network, self.losses, self.parameter_groups = (
-            task.card,
-            task.network,
-            task.losses,
-            task.parameter_groups,
-        )
-        self.learned = task.learned
+        self.network, self.losses, self.parameter_groups = task.network, task.losses, task.parameter_groups
         self.batches = list(task.feed("train"))
 
     def feed(self, part: Part, first_step: int = 0) -> Iterable[Batch]:
@@ -83,5 +78,5 @@ def loading_over_memory(size: Size, scratch: Path) -> list[Row]:
 
 
 def _fit(task: ImagesTask | InMemory, size: Size, scratch: Path) -> None:
-    bf16 = trains_in_bf16(ComputeSection(), CPU)
-    loop.fit(task, job_of(size).training, 0, CPU, bf16, scratch / "states", "benchmark", False, SILENT)
+    execution = Execution(CPU, trains_in_bf16(ComputeSection(), CPU))
+    loop.fit(task, job_of(size).training, execution, Checkpoints(scratch / "states", "benchmark"), SILENT)

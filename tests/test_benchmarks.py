@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from bagscope.engine import loop
+from bagscope.engine.compute import Execution
 from bagscope.engine.events import SILENT
+from bagscope.engine.states import Checkpoints
 from bagscope.nets.kraus import KrausNet
 from bagscope.settings.sections import NetworkSection
 from benchmarks import __main__ as command
@@ -169,7 +171,7 @@ def test_the_loops_that_are_compared_learn_the_same(tmp_path):
     # Without dropout: each loop draws its own.
     job = job_of(SMALLEST).model_copy(update={"network": NetworkSection(dropout_last=0)})
     held = training.InMemory(task_of(job, task_in_memory(SMALLEST, cpu).crops.store, ["none", "positive"], cpu))
-    ours = loop.fit(held, training_of, 0, cpu, False, tmp_path, "test", False, SILENT).network.state_dict()
+    ours = loop.fit(held, training_of, Execution(cpu), Checkpoints(tmp_path, "test"), SILENT).network.state_dict()
     bare = BareLoop(held, training_of, cpu, bf16=False)
     start = {name: values.clone() for name, values in bare.network.state_dict().items()}
     bare.run(held.batches)

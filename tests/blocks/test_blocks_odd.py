@@ -12,7 +12,7 @@ from test_blocks_check import GOOD, problems, said
 
 from bagscope.blocks.check import check_blocks, check_scoring
 from bagscope.blocks.rows import LabelReading, known_blocks
-from bagscope.blocks.samples import BlockCrops, BlockRows, Scaling, View
+from bagscope.blocks.samples import BlockCrops, BlockRows, CropPlan, Scaling, View
 from bagscope.errors import ModelError, TableError
 from bagscope.files.worker import DecodingWorker
 from bagscope.settings.jobs import BlocksJob, BlocksReadJob, make_job
@@ -54,13 +54,12 @@ def test_of_overlapping_blocks_each_that_counts_is_whole():
     blocks = Blocks(y, x, np.full(49, 16), np.array(["a", "b"], dtype=object)[np.arange(49) % 2])
     rows = BlockRows(Held(64, 64), [blocks], np.array([2]), [None])
     view = View(**dict.fromkeys(View.__dataclass_fields__, 0) | {"context": 48})
-    crops = BlockCrops(rows, ("a", "b"), Scaling((0.0,), (1.0,), False, 255), view, 3, 0)
+    crops = BlockCrops(rows, ("a", "b"), CropPlan(Scaling((0.0,), (1.0,), False, 255), view, size=3, seed=0))
     seen = 0
     for step in range(8):
         batch = crops.step(step, torch.device("cpu"))
-        _, index, _ = batch.x
-        counts = torch.bincount(index[index >= 0])
-        assert len(counts) == len(batch.target)
+        counts = torch.bincount(batch.index[batch.index >= 0])
+        assert len(counts) == len(batch.coarse)
         assert (counts == 16 * 16).all()
         seen += len(counts)
     assert seen > 24  # at least the block that a crop is about

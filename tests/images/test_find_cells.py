@@ -8,6 +8,7 @@ import torch
 
 import toys
 from bagscope.engine.card import CallCard
+from bagscope.engine.loaded import TrainedNetwork
 from bagscope.errors import BagscopeError, ModelError, SettingsError
 from bagscope.images.card import CellCard, IntensityCard, ModelCard, ScaleCard
 from bagscope.images.cells import FieldView, Known, field_maps, find_cells
@@ -61,11 +62,11 @@ def drawn():
 
 @pytest.fixture(scope="module")
 def view(net, drawn):
-    return FieldView(net, card(), drawn[0], np.array([1.0, -1.0]), CPU)
+    return FieldView(TrainedNetwork(net, card(), CPU), drawn[0], np.array([1.0, -1.0]))
 
 
 def blank(net, shape=(160, 240)):
-    return FieldView(net, card(), np.full((2, *shape), 100, np.uint16), np.array([-9.0, -9.0]), CPU)
+    return FieldView(TrainedNetwork(net, card(), CPU), np.full((2, *shape), 100, np.uint16), np.array([-9.0, -9.0]))
 
 
 def sides(labels, label):
@@ -109,7 +110,7 @@ def test_a_cell_is_judged_as_the_network_judges_its_window_alone(view, net):
 def test_cells_have_a_network_of_their_own_where_the_model_has_one(view, net):
     other = KrausNet(2, 2, bias=2.0).eval()
     both = BagNet(net.body, net.pooling, 2, none_output=True, cells=other).eval()
-    mine = FieldView(both, card(), view.pixels, view.log_odds, CPU)
+    mine = FieldView(TrainedNetwork(both, card(), CPU), view.pixels, view.log_odds)
     with torch.no_grad():
         cells = find_cells(mine, "auto", "window", Known())
         wanted = other(mine.windows(np.array([[cells.table.y[3], cells.table.x[3]]])))[0, :, 0, 0]
@@ -187,7 +188,12 @@ def test_without_a_nuclear_channel_cells_are_the_parts_of_the_class_masks(view):
 
 def test_a_model_that_knows_nothing_of_cells_and_a_channel_that_is_not_there_are_refused(net, view):
     with pytest.raises(ModelError, match="knows nothing of cells"):
-        find_cells(FieldView(net, card(cells=False), view.pixels, view.log_odds, CPU), "auto", "window", Known())
+        find_cells(
+            FieldView(TrainedNetwork(net, card(cells=False), CPU), view.pixels, view.log_odds),
+            "auto",
+            "window",
+            Known(),
+        )
     with pytest.raises(SettingsError, match="no such channel"):
         find_cells(view, "dapi", "window", Known())
 

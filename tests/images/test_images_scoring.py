@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from bagscope.engine.card import CallCard
+from bagscope.engine.loaded import TrainedNetwork
 from bagscope.errors import ImageReadError
 from bagscope.images.card import IntensityCard, ModelCard, ScaleCard
-from bagscope.images.scoring import element_centres, score_field
+from bagscope.images.scoring import FieldPixels, element_centres, score_field
 from bagscope.images.task import build_network, intensity_of
 from bagscope.nets.bagnet import BagNet
 from bagscope.ops import geometry, intensity, windows
@@ -62,7 +63,9 @@ def reader(pixels, asked=None):
 
 
 def scored(net, pixels, tile, factor=1.0, asked=None):
-    return score_field(net, card(factor), reader(pixels, asked), pixels.shape[1:], tile, CPU)
+    return score_field(
+        TrainedNetwork(net, card(factor), CPU), FieldPixels(reader(pixels, asked), pixels.shape[1:]), tile
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_the_score_is_the_networks_of_the_normalised_and_rescaled_image(net, fac
 
 def test_another_factor_may_be_given_than_the_cards(net):
     pixels = counts(230, 310)
-    given = score_field(net, card(1.0), reader(pixels), (230, 310), WHOLE, CPU, factor=1.7)
+    given = score_field(TrainedNetwork(net, card(1.0), CPU), FieldPixels.of_array(pixels), WHOLE, factor=1.7)
     assert np.array_equal(given.maps, scored(net, pixels, WHOLE, 1.7).maps)
     assert given.maps.shape != scored(net, pixels, WHOLE, 1.0).maps.shape
 

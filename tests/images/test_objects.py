@@ -9,6 +9,7 @@ import torch
 import bagscope as bs
 import toys
 from bagscope.engine.card import CallCard
+from bagscope.engine.loaded import TrainedNetwork
 from bagscope.files.writer import write_ome_tiff
 from bagscope.images.card import CellCard, IntensityCard, ModelCard, ScaleCard
 from bagscope.images.cells import FieldView
@@ -52,13 +53,13 @@ def net():
 
 
 def test_parts_are_neither_specks_nor_clumps_nor_cut(net):
-    found = parts(FieldView(net, CARD, drawn(), None, CPU))
+    found = parts(FieldView(TrainedNetwork(net, CARD, CPU), drawn()))
     assert sorted(map(tuple, found.centres.tolist())) == [(29.5, 23.5), (29.5, 103.5), (109.5, 23.5)]
     assert found.labels.max() == 6  # the others are there, to be blanked out
 
 
 def test_windows_hold_the_thing_and_others_mask_all_else(net):
-    view = FieldView(net, CARD, drawn(), None, CPU)
+    view = FieldView(TrainedNetwork(net, CARD, CPU), drawn())
     found = parts(view)
     large, others = found.windows(view), found.others(view)
     assert large.shape == (3, 1, 96, 96)
@@ -68,7 +69,7 @@ def test_windows_hold_the_thing_and_others_mask_all_else(net):
 
 
 def test_a_black_image_has_no_parts(net):
-    assert len(parts(FieldView(net, CARD, np.zeros((1, 100, 100), np.uint8), None, CPU)).numbers) == 0
+    assert len(parts(FieldView(TrainedNetwork(net, CARD, CPU), np.zeros((1, 100, 100), np.uint8))).numbers) == 0
 
 
 def test_a_thing_is_of_its_images_label_or_of_none():
@@ -92,13 +93,13 @@ def test_with_two_labels_a_thing_that_may_be_both_is_left_out():
 
 def test_a_class_region_is_bright_and_speaks(net):
     pixels = drawn()
-    view = FieldView(net, CARD, pixels, np.array([2.0, -2.0]), CPU)
+    view = FieldView(TrainedNetwork(net, CARD, CPU), pixels, np.array([2.0, -2.0]))
     region, alone = class_region(view, 0), class_region(view, 0, brightness=False)
     assert (region == (alone & (pixels[0] > 100))).all()
     shown = present_regions(view)
     assert set(np.unique(shown)) <= {0, 1}  # the second class is not there
     assert ((shown == 1) == region).all()
-    assert not present_regions(FieldView(net, CARD, pixels, np.array([-2.0, -2.0]), CPU)).any()
+    assert not present_regions(FieldView(TrainedNetwork(net, CARD, CPU), pixels, np.array([-2.0, -2.0]))).any()
 
 
 def test_brightness_knows_no_unit():

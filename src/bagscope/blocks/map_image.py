@@ -13,7 +13,8 @@ from shapely.affinity import scale
 
 from bagscope.blocks.card import BlocksCard
 from bagscope.blocks.map_parts import BlockSums, MapPart
-from bagscope.blocks.tiles import decided, judge_tiles
+from bagscope.blocks.tiles import TiledImage, decided, predict_tiles
+from bagscope.engine.loaded import Predictor
 from bagscope.exports.geojson import Region, feature_of, geojson_bytes, simplified, write_features
 from bagscope.files.pyramid import write_map
 from bagscope.files.tile_store import TileStore, stored_bytes
@@ -45,15 +46,12 @@ _TIFF_TILE = 16
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(TiledImage):
     """An image to be mapped, at the level of a pyramid that is read.
 
-    read : (y0, y1, x0, x1) -> (C, h, w). zoom : full-resolution pixels per pixel, down and across.
+    zoom : full-resolution pixels per pixel, down and across.
     """
 
-    read: Callable[[int, int, int, int], np.ndarray]
-    height: int
-    width: int
     zoom: tuple[float, float]
     pixel_um: float | None
     blocks: Blocks
@@ -86,27 +84,26 @@ def tile_edge(maps: MapsSection, network: torch.nn.Module) -> int:
 
 
 def make_map(
-    network: torch.nn.Module,
-    card: BlocksCard,
+    model: Predictor[BlocksCard],
     picture: Picture,
     places: Places,
     rules: Rules,
-    device: torch.device,
-    look: Callable[[TileStore], None],
+    evaluate: Callable[[TileStore], None],
     progress: Callable[[int], None],
 ) -> MapPart:
-    """Judge an image and write its map, its outlines and the table of its regions.
+    """Predict the class of each pixel of an image and write its map, its outlines and the table of its regions.
 
     Parameters
     ----------
-    look : is shown the whole map before it is gone, such as to compare it with the truth.
-    progress : is told how many pixels are judged.
+    evaluate : called with the finished map before it is deleted, for example to compare it with true classes.
+    progress : called with the number of finished pixels.
 
     Raises
     ------
-    ImageReadError : pixels that cannot be read. FolderError : no room.
+    ImageReadError : pixels that cannot be read. FolderError : the disk is full.
     """
-    tile, count = tile_edge(rules.maps, network), len(card.classes)
+    card = model.card
+    tile, count = tile_edge(rules.maps, model.network), len(card.classes)
     height, width = picture.height, picture.width
     growing = {name: GrowingOutlines(height, width) for name in outlined(card, rules.maps)}
     sums = _Sums(card, picture, rules)
@@ -114,10 +111,10 @@ def make_map(
         store = TileStore(stream, count, height, width, tile)
         regions = _Regions(picture, places, rules.maps, card)
 
-        def found() -> Iterator[bytes]:
-            for place, judged in judge_tiles(network, card, picture.read, height, width, device, tile):
-                # What is counted and outlined is what the map says, to its last step.
-                p = store.put(place.y0, place.x0, judged)
+        def features() -> Iterator[bytes]:
+            for place, predicted in predict_tiles(model, picture, tile):
+                # Counts and outlines are those of the map as it is stored, in its steps.
+                p = store.put(place.y0, place.x0, predicted)
                 classes = decided(p, limits_of(card, rules.maps))
                 sums.add(p, classes, place.y0, place.x0)
                 for name, outlines in growing.items():
@@ -126,9 +123,9 @@ def make_map(
                 progress(place.y1 * width if place.x1 == width else place.y0 * width + place.x1)
 
         with replacing(places.outlines, 0, durable=False) as out:
-            write_features(out, found())
+            write_features(out, features())
         write_atomic(places.table, parquet_bytes(regions.table()), durable=False)
-        look(store)
+        evaluate(store)
         write_map(places.map, store, channel_names=card.classes, pixel_um=picture.pixel_um)
     return sums.part(regions.count, places.names)
 

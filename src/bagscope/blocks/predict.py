@@ -42,7 +42,7 @@ class BlocksModel(ScreenModel[BlocksCard]):
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
             cause = "NaN or infinite pixels"
             raise ImageReadError(cause, "Fill them before.", code="nan")
-        return probabilities(self.network, self.card, pixels, self.device)
+        return probabilities(self, pixels)
 
     def decide(self, probability: np.ndarray) -> np.ndarray:
         """Return the class number of each pixel, (H, W), of probabilities (K, H, W)."""

@@ -149,16 +149,7 @@ class _Mapper:
         accuracies: list[MapAccuracy] = []
         picture, rules = self._picture(i, at, header, blocks), Rules(self._job.maps, self._confidence, self._job.seed)
         evaluate = partial(self._evaluate, truth, header, accuracies)
-        part = make_map(
-            model.network,
-            model.card,
-            picture,
-            places,
-            rules,
-            model.device,
-            evaluate,
-            lambda pixels: self.progress(i, pixels),
-        )
+        part = make_map(model, picture, places, rules, evaluate, lambda pixels: self.progress(i, pixels))
         refuse_changed(self._source.store.fields[i], sign)
         part = replace(part, right=tuple(accuracies), kept=signature(files))
         save_part(self._parts.path(at), mark, part)

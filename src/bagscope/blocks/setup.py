@@ -1,4 +1,4 @@
-"""From blocks and the expert's table to a task that can be trained, and to a second one on sure pixels."""
+"""From blocks and their proportion table to a task that can be trained, and to self-training on pseudo-labels."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from bagscope.blocks.card import BlocksCard, ScalingCard
-from bagscope.blocks.samples import BlockCrops, BlockRows, Scaling, own_scaling
-from bagscope.blocks.task import BlocksTask, build_network
+from bagscope.blocks.samples import BlockCrops, BlockRows, CropPlan, Scaling, View, image_scaling
+from bagscope.blocks.task import BlocksTask, Table, build_network
 from bagscope.engine.card import CallCard, ReadingCard
 from bagscope.errors import SettingsError, nearest
 from bagscope.feed.cache import PixelStore
@@ -98,11 +98,11 @@ def make_task(
     device: torch.device,
 ) -> BlocksTask:
     """Make the task of images with blocks."""
-    counts = counted(rows.blocks) if any(len(own) for own in rows.blocks) else {}
+    counts = counted(rows.blocks) if any(len(blocks) for blocks in rows.blocks) else {}
     weight = np.array([counts.get(name, 0) for name in table.coarse], float)
     weight = weight / weight.sum() if weight.sum() else np.full(len(weight), 1 / len(weight))
     shares = np.clip(weight @ table.mean, 1e-3, 1)
-    sizes = np.concatenate([own.size for own in rows.blocks])
+    sizes = np.concatenate([blocks.size for blocks in rows.blocks])
     card = BlocksCard(
         task=job.task,
         classes=table.fine,
@@ -124,80 +124,85 @@ def make_task(
         training={"steps": job.training.steps, "seed": job.seed},
         created={},
     )
-    return BlocksTask(job, card, table, rows, device)
+    plan = CropPlan(
+        Scaling(card.scaling.mean, card.scaling.sd, card.scaling.each, card.scaling.full),
+        View(**{name: getattr(job.view, name) for name in View.__dataclass_fields__}),
+        job.training.batch,
+        job.seed,
+        pixels_only=job.blocks.method == "pixels",
+    )
+    crops = BlockCrops(rows, table.coarse, plan)
+    return BlocksTask(job, card, Table.of(table, job.blocks.least_sd, device), crops, device)
 
 
 def _scaling(job: BlocksJob, store: PixelStore) -> ScalingCard:
     """Measure grey values of up to forty training images."""
     chosen = np.unique(np.linspace(0, len(store) - 1, min(_MEASURED, len(store))).round().astype(int))
     pixels = [store.whole(int(i)) for i in chosen]
-    moments = [own_scaling(one) for one in pixels]
+    moments = [image_scaling(image) for image in pixels]
     mean = np.mean([m for m, _ in moments], axis=0)
     sd = np.sqrt(np.mean([s**2 + (m - mean) ** 2 for m, s in moments], axis=0))
     each = job.view.standardise == "image" or (job.view.standardise == "auto" and len(mean) == 3)
     dtype = pixels[0].dtype
-    full = float(np.iinfo(dtype).max) if dtype.kind in "ui" else max(1.0, float(max(one.max() for one in pixels)))
+    full = float(np.iinfo(dtype).max) if dtype.kind in "ui" else max(1.0, float(max(image.max() for image in pixels)))
     return ScalingCard(mean=tuple(mean.tolist()), sd=tuple(np.maximum(sd, 1e-6).tolist()), each=each, full=full)
 
 
 def pseudo_label_pixels(
     maps: Sequence[np.ndarray], blocks: Sequence[Blocks], shares: Sequence[float], share: float, beyond: float
 ) -> list[np.ndarray]:
-    """Label the pixels whose rank leaves no doubt, with the number of their class from 1 on; the rest is 0.
+    """Label the most probable pixels of each class with its number from 1 on; the others are 0.
 
-    Of all pixels of blocks (of others no share is known), those of a class that is expected on a share s are its surest
-    max(share s, 1 - beyond (1 - s)): fewer than expected, and at least all that would be left if the others held as
-    much more than expected.
+    For a class with expected fraction s, take its top max(share s, 1 - beyond (1 - s)) quantile of pixels inside
+    blocks; the second term matters when s is near 1. Outside of blocks no fraction is known.
 
     Parameters
     ----------
     maps : (C, H, W) probabilities of each image. blocks : of each image. shares : (C,) expected share of each class.
     share : in (0, 1]. beyond : at least 1.
     """
-    inside = [covered(own, *one.shape[1:]) for own, one in zip(blocks, maps, strict=True)]
-    every = np.concatenate([one[:, known] for one, known in zip(maps, inside, strict=True)], 1)
-    if not every.shape[1]:
-        return [np.zeros(one.shape[1:], np.uint8) for one in maps]
+    inside = [covered(boxes, *image.shape[1:]) for boxes, image in zip(blocks, maps, strict=True)]
+    pixels = np.concatenate([image[:, is_inside] for image, is_inside in zip(maps, inside, strict=True)], 1)
+    if not pixels.shape[1]:
+        return [np.zeros(image.shape[1:], np.uint8) for image in maps]
     taken = [max(share * expected, 1 - beyond * (1 - expected)) for expected in shares]
-    limits = [float(np.quantile(every[c], 1 - part)) for c, part in enumerate(taken)]
+    limits = [float(np.quantile(pixels[c], 1 - fraction)) for c, fraction in enumerate(taken)]
     labels = []
-    for one, known in zip(maps, inside, strict=True):
-        best = one.argmax(0) if len(one) > 2 else None
-        found = np.zeros(one.shape[1:], np.uint8)
+    for image, is_inside in zip(maps, inside, strict=True):
+        best = image.argmax(0) if len(image) > 2 else None
+        classes = np.zeros(image.shape[1:], np.uint8)
         for c, limit in enumerate(limits):
-            sure = known & (one[c] >= limit)
-            found[sure if best is None else sure & (best == c)] = c + 1
-        labels.append(found)
+            is_confident = is_inside & (image[c] >= limit)
+            classes[is_confident if best is None else is_confident & (best == c)] = c + 1
+        labels.append(classes)
     return labels
 
 
 class PixelLabelTask(BlocksTask):
-    """The same task on pixel labels, from weights that have learned before."""
+    """A task's self-training on pixel labels, starting from trained weights.
 
-    start: nn.Module
+    Parameters
+    ----------
+    labels : (H, W) of each image, class numbers from 1 on, 0 unknown.
+    start : the trained network.
+    """
 
-    def network(self) -> Any:
+    def __init__(self, task: BlocksTask, labels: Sequence[np.ndarray], start: nn.Module):
+        second, crops = task.job.second, task.crops
+        training = task.job.training.model_copy(update={"steps": second.steps, "rate": second.rate})
+        blocks = task.job.blocks.model_copy(update={} if second.counts else {"method": "pixels"})
+        plan = replace(crops.plan, seed=crops.plan.seed + 1, pixels_only=not second.counts)
+        super().__init__(
+            task.job.model_copy(update={"blocks": blocks, "training": training}),
+            task.card,
+            task.table,
+            BlockCrops(replace(crops.rows, pixels=labels), task.card.coarse, plan),
+            task.device,
+        )
+        self.labels, self.start = labels, start
+
+    def network(self) -> nn.Module:
         """Return a network with the weights of the first training."""
         network = build_network(self.card)
         network.load_state_dict(self.start.state_dict())
         return network
-
-
-def with_pixels(task: BlocksTask, labels: list[np.ndarray], start: nn.Module) -> BlocksTask:
-    """Return the task of learning these pixel labels alone, starting at a network's weights."""
-    again = PixelLabelTask.__new__(PixelLabelTask)
-    again.__dict__.update(task.__dict__)
-    again.job = task.job.model_copy(
-        update={
-            "blocks": task.job.blocks.model_copy(update={} if task.job.second.counts else {"method": "pixels"}),
-            "training": task.job.training.model_copy(update={"steps": task.job.second.steps}),
-        }
-    )
-    crops = task.crops
-    rows = replace(crops.rows, pixels=labels)
-    scaling: Scaling = crops.scaling
-    again.crops = BlockCrops(
-        rows, task.card.coarse, scaling, crops.view, crops.size, crops.seed + 1, pixels_only=not task.job.second.counts
-    )
-    again.start = start
-    return again

@@ -1,20 +1,40 @@
-"""How an image of any size is judged pixel by pixel: in tiles that overlap by all that a pixel's judgement rests on."""
+"""Class probabilities of an image of any size: in tiles that overlap by what a pixel's prediction depends on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from bagscope.blocks.card import BlocksCard
 from bagscope.blocks.samples import LEAST_SD, as_input
+from bagscope.engine.loaded import Predictor
 from bagscope.nets.folded import folded
 
 TILE = 512
-# Pixels of an image that its own mean and sd are taken from: whole tiles spread over it.
+# Tiles spread over an image from which its mean and sd are estimated.
 _MEASURED_TILES = 64
+
+
+@dataclass(frozen=True)
+class TiledImage:
+    """An image that is read window by window; read : (y0, y1, x0, x1) -> (C, h, w) grey values."""
+
+    read: Callable[[int, int, int, int], np.ndarray]
+    height: int
+    width: int
+
+    @classmethod
+    def of_array(cls, pixels: np.ndarray) -> TiledImage:
+        """Return the image of an array (C, H, W) in memory."""
+        return cls(partial(_window, pixels), pixels.shape[1], pixels.shape[2])
+
+
+def _window(pixels: np.ndarray, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+    return pixels[:, y0:y1, x0:x1]
 
 
 @dataclass(frozen=True)
@@ -42,19 +62,17 @@ def places(height: int, width: int, tile: int, reach: int, multiple: int) -> Ite
             yield Place(y0, y1, x0, x1, wide)
 
 
-def scaling_of(
-    card: BlocksCard, read: Callable[[int, int, int, int], np.ndarray], height: int, width: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sd that an image is standardised by: the card's, or its own, from tiles spread over it."""
+def scaling_of(card: BlocksCard, image: TiledImage) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and sd by which an image is standardised: the card's, or the image's, from tiles spread over it."""
     if not card.scaling.each:
         return np.array(card.scaling.mean), np.array(card.scaling.sd)
     steps = int(np.sqrt(_MEASURED_TILES))
-    tops, lefts = (_starts(edge, steps) for edge in (height, width))
+    tops, lefts = (_starts(edge, steps) for edge in (image.height, image.width))
     # As many pixels as there are, tile by tile: float64 of all at once would take more memory than all else.
     count, middle, squares = 0, np.zeros(0), np.zeros(0)
     for y0, y1 in tops:
         for x0, x1 in lefts:
-            pixels = read(y0, y1, x0, x1)
+            pixels = image.read(y0, y1, x0, x1)
             flat = pixels.reshape(len(pixels), -1).astype(np.float64)
             mean, rest = flat.mean(1), flat.var(1)
             if not count:
@@ -74,43 +92,28 @@ def _starts(edge: int, most: int) -> list[tuple[int, int]]:
 
 
 @torch.no_grad()
-def judge_tiles(
-    network: torch.nn.Module,
-    card: BlocksCard,
-    read: Callable[[int, int, int, int], np.ndarray],
-    height: int,
-    width: int,
-    device: torch.device,
-    tile: int = TILE,
+def predict_tiles(
+    model: Predictor[BlocksCard], image: TiledImage, tile: int = TILE
 ) -> Iterator[tuple[Place, np.ndarray]]:
-    """Yield each tile and its probabilities (C, h, w), row by row.
-
-    Parameters
-    ----------
-    read : (y0, y1, x0, x1) -> (channels, h, w) grey values.
-    """
-    mean, sd = scaling_of(card, read, height, width)
-    reach, multiple = int(network.reach), int(network.multiple)  # type: ignore[arg-type]
-    judge = folded(network)
-    for place in places(height, width, tile, reach, multiple):
+    """Yield each tile and its probabilities (C, h, w), row by row."""
+    network = model.network
+    mean, sd = scaling_of(model.card, image)
+    reach, multiple = int(network.reach), int(network.multiple)
+    logits_of = folded(network)
+    for place in places(image.height, image.width, tile, reach, multiple):
         y0, y1, x0, x1 = place.window
-        x = torch.from_numpy(as_input(read(y0, y1, x0, x1), mean, sd))[None]
-        logits = judge(x.to(device, memory_format=torch.channels_last))
+        x = torch.from_numpy(as_input(image.read(y0, y1, x0, x1), mean, sd))[None]
+        logits = logits_of(x.to(model.device, memory_format=torch.channels_last))
         inner = logits[:, :, place.y0 - y0 : place.y1 - y0, place.x0 - x0 : place.x1 - x0]
         yield place, torch.softmax(inner.float(), 1)[0].cpu().numpy()
 
 
-def probabilities(network: torch.nn.Module, card: BlocksCard, pixels: np.ndarray, device: torch.device) -> np.ndarray:
-    """Probabilities (C, H, W) of an image that is in memory."""
-    _, height, width = pixels.shape
-    found = np.empty((len(card.classes), height, width), np.float32)
-
-    def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        return pixels[:, y0:y1, x0:x1]
-
-    for place, p in judge_tiles(network, card, read, height, width, device):
-        found[:, place.y0 : place.y1, place.x0 : place.x1] = p
-    return found
+def probabilities(model: Predictor[BlocksCard], pixels: np.ndarray) -> np.ndarray:
+    """Return the probabilities (C, H, W) of an image that is in memory."""
+    p = np.empty((len(model.card.classes), *pixels.shape[1:]), np.float32)
+    for place, tile in predict_tiles(model, TiledImage.of_array(pixels)):
+        p[:, place.y0 : place.y1, place.x0 : place.x1] = tile
+    return p
 
 
 def decided(probability: np.ndarray, limits: tuple[float, ...] | None) -> np.ndarray:

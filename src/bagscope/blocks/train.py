@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from bagscope.blocks import setup
 from bagscope.blocks.card import BlocksCard
@@ -20,14 +18,15 @@ from bagscope.blocks.tiles import probabilities
 from bagscope.engine import loop
 from bagscope.engine.card_file import CARD
 from bagscope.engine.check import CheckReport
-from bagscope.engine.compute import trains_in_bf16
-from bagscope.engine.events import Events
+from bagscope.engine.compute import Execution, trains_in_bf16
 from bagscope.engine.failures import FAILURES, Failure, of_check, of_error
 from bagscope.engine.inputs import channels_of, make_source, signed_rows
+from bagscope.engine.loaded import Predictor, TrainedNetwork
 from bagscope.engine.model_folder import WEIGHTS
 from bagscope.engine.parts import fingerprint
 from bagscope.engine.plan import Plan, plan_of
 from bagscope.engine.run import Run
+from bagscope.engine.states import Checkpoints
 from bagscope.engine.training import HISTORY, README, RESUME, Trained, created, finished_card, write_model
 from bagscope.errors import TableError
 from bagscope.files.memory import free_memory
@@ -96,21 +95,27 @@ def _read(report: CheckReport, run: Run[BlocksJob]) -> _Ready:
 
 def _fit(ready: _Ready, folder: Path, plan: Plan, run: Run[BlocksJob]) -> tuple[BlocksTask, Trained[BlocksCard]]:
     """Train the network on counts of pixels, and once more on pseudo-labels."""
-    job, device, events, resume = run.job, run.device, run.events, run.target.resume
-    task = setup.make_task(job, ready.rows, ready.proportions, ready.channels, ready.pixel_um, device)
-    bf16 = trains_in_bf16(job.compute, device)
-    fitted = loop.fit(task, job.training, job.seed, device, bf16, folder / RESUME, plan.fingerprint, resume, events)
-    network, card, history = fitted.network, task.card, fitted.history
+    job = run.job
+    task = setup.make_task(job, ready.rows, ready.proportions, ready.channels, ready.pixel_um, run.device)
+    execution = Execution(run.device, trains_in_bf16(job.compute, run.device), job.seed)
+    checkpoints = Checkpoints(folder / RESUME, plan.fingerprint, run.target.resume)
+    fitted = loop.fit(task, job.training, execution, checkpoints, run.events)
+    model, history = TrainedNetwork(fitted.network, task.card, run.device), fitted.history
     if job.second.steps:
-        network, more = _second(task, network, job, device, bf16, folder / RESUME / "second", events)
-        history = [*history, *more]
+        again = _pixel_label_task(task, model)
+        labelled = sum(int((labels > 0).sum()) for labels in again.labels)
+        run.events.say(f"self-training on {labelled:,} confidently classified pixels")
+        execution, checkpoints = replace(execution, seed=job.seed + 1), checkpoints.below("second")
+        second = loop.fit(again, again.job.training, execution, checkpoints, run.events)
+        model, history = replace(model, network=second.network), [*history, *second.history]
+    card = model.card
     # A weak table makes maps with too little of a class; its mean fractions are better known than those of a block.
     weak = ready.proportions.is_weak(counted(ready.rows.blocks)) if len(ready.rows.blocks) else False
     if job.maps.threshold == "table" or (job.maps.threshold == "auto" and weak):
-        card = card.model_copy(update={"limits": _limits(task, network, ready, device)})
+        card = card.model_copy(update={"limits": _limits(model, ready.rows)})
     trained = Trained(
-        network=network,
-        card=card.model_copy(update={"created": created(run, bf16)}),
+        network=model.network,
+        card=card.model_copy(update={"created": created(run, execution.bf16)}),
         fitted=replace(fitted, history=history),
         rows={"train": ready.signatures, "validation": ()},
         extra={"blocks": counted(ready.rows.blocks)},
@@ -131,37 +136,26 @@ def _labelled(ready: _Ready, job: BlocksJob) -> tuple[BlocksJob, pd.DataFrame, l
     return job, ready.table, ["train"] * len(signatures), signatures
 
 
-def _second(
-    task: BlocksTask, network: Any, job: BlocksJob, device: torch.device, bf16: bool, states: Path, events: Events
-) -> tuple[Any, list[dict[str, float]]]:
-    """Train once more on the pixels that the network is surest of, as many as the table expects."""
-    maps = [_map(network, task.card, task.crops.rows, i, device) for i in range(len(task.crops.rows.store))]
-    sure = setup.pseudo_label_pixels(
-        maps, task.crops.rows.blocks, task.card.shares, job.second.share, job.second.beyond
-    )
-    # What somebody labelled is surer than what the network says.
-    told = zip(sure, task.crops.rows.pixels, strict=True)
-    labels = [one if given is None else np.where(given > 0, given, one) for one, given in told]
-    again = setup.with_pixels(task, labels, network)
-    section = job.training.model_copy(update={"steps": job.second.steps, "rate": job.second.rate})
-    events.say(f"second training on {sum(int((one > 0).sum()) for one in labels):,} sure pixels")
-    fitted = loop.fit(again, section, job.seed + 1, device, bf16, states, "second", False, events)
-    return fitted.network, fitted.history
+def _pixel_label_task(task: BlocksTask, model: Predictor[BlocksCard]) -> setup.PixelLabelTask:
+    """Label the pixels that the network classifies confidently, as many as the proportion table expects."""
+    rows, second = task.crops.rows, task.job.second
+    maps = [probabilities(model, rows.store.whole(i)) for i in range(len(rows.store))]
+    pseudo_labels = setup.pseudo_label_pixels(maps, rows.blocks, task.card.shares, second.share, second.beyond)
+    # Labels of the table are more reliable than those of the network.
+    labels = [
+        pseudo if given is None else np.where(given > 0, given, pseudo)
+        for pseudo, given in zip(pseudo_labels, rows.pixels, strict=True)
+    ]
+    return setup.PixelLabelTask(task, labels, model.network)
 
 
-def _map(network: Any, card: BlocksCard, rows: BlockRows, i: int, device: torch.device) -> np.ndarray:
-    """Probabilities (C, H, W) of a training image."""
-    return probabilities(network, card, rows.store.whole(i), device)
-
-
-def _limits(task: BlocksTask, network: Any, ready: _Ready, device: torch.device) -> tuple[float, ...] | None:
-    """Thresholds at which training blocks have the table's mean shares."""
-    if len(task.card.classes) != 2 or not any(len(own) for own in ready.rows.blocks):
+def _limits(model: Predictor[BlocksCard], rows: BlockRows) -> tuple[float, ...] | None:
+    """Return the thresholds at which training blocks have the mean fractions of the table; None unless two classes."""
+    if len(model.card.classes) != 2 or not any(len(blocks) for blocks in rows.blocks):
         return None
     inside = []
-    for i, blocks in enumerate(ready.rows.blocks):
-        p = _map(network, task.card, ready.rows, i, device)[1]
+    for i, blocks in enumerate(rows.blocks):
+        p = probabilities(model, rows.store.whole(i))[1]
         inside += [p[y : y + s, x : x + s].ravel() for y, x, s in zip(blocks.y, blocks.x, blocks.size, strict=True)]
-    every = np.concatenate(inside)
-    limit = float(np.clip(np.quantile(every, 1 - task.card.shares[1]), 0.01, 0.99))
+    limit = float(np.clip(np.quantile(np.concatenate(inside), 1 - model.card.shares[1]), 0.01, 0.99))
     return (1 - limit, limit)

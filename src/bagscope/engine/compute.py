@@ -6,6 +6,7 @@ import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -17,6 +18,20 @@ from bagscope.settings.sections import ComputeSection
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NEVER_TRIM = 2**31 - 1
 _USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how a training computes.
+
+    bf16 : multiply in bfloat16.
+    seed, stream : of dropout. Two trainings with one seed draw independent numbers when their streams differ.
+    """
+
+    device: torch.device
+    bf16: bool = False
+    seed: int = 0
+    stream: int = 4
 
 
 def device_of(compute: ComputeSection) -> torch.device:

@@ -1,18 +1,48 @@
-"""A trained model in memory: its folder, network, card and device."""
+"""A trained model in memory: its network, card and device, and the folder that it was loaded from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 
 from bagscope.engine.card import Card
 
 CardT = TypeVar("CardT", bound=Card)
+CardT_co = TypeVar("CardT_co", bound=Card, covariant=True)
+
+
+class Predictor(Protocol[CardT_co]):
+    """What prediction needs of a model: a network in evaluation mode on a device, and its card."""
+
+    @property
+    def network(self) -> Any:
+        """The network."""
+        ...
+
+    @property
+    def card(self) -> CardT_co:
+        """Classes, channels, normalisation and all else that prediction needs."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainedNetwork(Generic[CardT]):
+    """A predictor without a folder, such as a model that has just been trained; see `Predictor`."""
+
+    network: Any
+    card: CardT
+    device: torch.device
 
 
 class LoadedModel(Generic[CardT]):

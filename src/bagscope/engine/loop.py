@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -22,14 +21,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from bagscope.engine import states
-from bagscope.engine.compute import placed
+from bagscope.engine.compute import Execution, placed
 from bagscope.engine.events import Events
-from bagscope.engine.task import Task
+from bagscope.engine.states import Checkpoints
+from bagscope.engine.task import BatchT, Task, TrainingBatch
 from bagscope.errors import Interrupted, TrainingError
-from bagscope.feed.batch import Batch
 from bagscope.settings.sections import LoopSection
 
-# The first steps are slower than the others; a few more tell how long all will take.
+# The first step is slower than the others; the mean of the next few predicts the duration.
 _WARM, _TIMED = 1, 3
 
 STOP_SIGNALS = tuple(
@@ -39,117 +38,97 @@ STOP_SIGNALS = tuple(
 
 @dataclass
 class Progress:
-    """All of a run that is not in the network or the optimiser."""
+    """The state of a run that is not in the network or the optimiser."""
 
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best_loss: float = math.inf
     best_loss_se: float = 0.0
-    kept_step: int = -1
-    kept_weights: dict[str, Tensor] | None = None
+    best_step: int = -1
+    best_weights: dict[str, Tensor] | None = None
     checks_without_improvement: int = 0
     stopped_early: bool = False
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A finished run: its network in evaluation mode, history, and the step whose weights were kept."""
+    """A finished run: its network in evaluation mode with the weights of the best step, and its history."""
 
     network: torch.nn.Module
     history: list[dict[str, float]]
-    kept_step: int
+    best_step: int
     stopped_early: bool
 
 
 def fit(
-    task: Task,
-    training: LoopSection,
-    seed: int,
-    device: torch.device,
-    bf16: bool,
-    folder: Path,
-    fingerprint: str,
-    resume: bool,
-    events: Events,
+    task: Task[BatchT], training: LoopSection, execution: Execution, checkpoints: Checkpoints, events: Events
 ) -> Fitted:
     """Train a task's network.
 
-    Parameters
-    ----------
-    folder : where states for a later resume go.
-    fingerprint : of everything that decides the result; a state with another one is refused.
-    resume : go on from the newest whole state in `folder`, if there is one.
-
     Raises
     ------
-    TrainingError : the loss is no finite number. Interrupted : asked to stop; the state is saved.
+    TrainingError : the loss is not finite. Interrupted : asked to stop; the state is saved.
     """
-    network = placed(task.network(), device)
-    loop = _Loop(task, network, training, seed, folder, fingerprint, events)
-    if resume:
-        loop.restore(states.newest(folder, fingerprint, events))
-    if loop.done.step < training.steps and not loop.done.stopped_early:
-        # Chance inside the network is set step by step; the caller's own is given back as it was.
-        generators = [device] if device.type == "cuda" else []
+    loop = _Loop(task, training, execution, checkpoints, events)
+    if checkpoints.resume:
+        loop.restore(states.newest(checkpoints.folder, checkpoints.fingerprint, events))
+    progress = loop.progress
+    if progress.step < training.steps and not progress.stopped_early:
+        # Dropout is seeded step by step; the caller's random state is restored afterwards.
+        generators = [execution.device] if execution.device.type == "cuda" else []
         with _quiet(), torch.random.fork_rng(generators), _asked_to_stop(loop):
-            _trainer(device, bf16, training, training.steps - loop.done.step).fit(
-                loop, train_dataloaders=_Steps(task, loop.done.step)
+            _trainer(execution, training, training.steps - progress.step).fit(
+                loop, train_dataloaders=_Steps(task, progress.step)
             )
         if loop.interrupted:
             loop.save()
             raise _stopped(loop)
-    done = loop.done
-    if done.kept_weights is not None:
-        network.load_state_dict(done.kept_weights)
-    kept = done.kept_step if done.kept_weights is not None else done.step
-    if done.stopped_early:
-        events.say(f"stopped early after step {done.step}: {training.patience} looks brought no gain on step {kept}")
-    return Fitted(network.eval(), done.history, kept, done.stopped_early)
+    network, best_step = loop.network, progress.step
+    if progress.best_weights is not None:
+        network.load_state_dict(progress.best_weights)
+        best_step = progress.best_step
+    if progress.stopped_early:
+        reason = f"{training.patience} evaluations without improvement on step {best_step}"
+        events.say(f"stopped early after step {progress.step}: {reason}")
+    return Fitted(network.eval(), progress.history, best_step, progress.stopped_early)
 
 
 class _Steps:
     """The training batches from a step on, as an iterable that Lightning accepts."""
 
-    def __init__(self, task: Task, first_step: int):
+    def __init__(self, task: Task[Any], first_step: int):
         self.task, self.first_step = task, first_step
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TrainingBatch]:
         return iter(self.task.feed("train", self.first_step))
 
 
 class _Loop(lightning.LightningModule):
     def __init__(
-        self,
-        task: Task,
-        network: torch.nn.Module,
-        training: LoopSection,
-        seed: int,
-        folder: Path,
-        fingerprint: str,
-        events: Events,
+        self, task: Task[Any], training: LoopSection, execution: Execution, checkpoints: Checkpoints, events: Events
     ):
         super().__init__()
-        self.network = network
-        self.task_, self.training_, self.seed = task, training, seed
-        self.folder, self.fingerprint, self.events = folder, fingerprint, events
-        self.done = Progress()
+        # A network that starts from earlier weights may come in evaluation mode.
+        self.network = placed(task.network(), execution.device).train()
+        self.task_, self.training_, self.execution = task, training, execution
+        self.checkpoints, self.events = checkpoints, events
+        self.progress = Progress()
         self.interrupted = False
         self._first, self._warm_at = 0, 0.0
         self._terms: dict[str, float] = {}
         self._optimiser, self._schedule = self._make_optimiser()
-        self._watch = list(task.feed("validation"))
+        self._validation = list(task.feed("validation"))
 
     def _make_optimiser(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         groups = self.task_.parameter_groups(self.network)
         rates = [self.training_.rate * factor for _, factor in groups]
-        every = [{"params": p} for p, _ in groups]
+        parameters: list[dict[str, Any]] = [
+            {"params": group, "lr": rate} for (group, _), rate in zip(groups, rates, strict=True)
+        ]
         if self.training_.optimiser == "rmsprop":
-            for group, rate in zip(every, rates, strict=True):
-                group["lr"] = rate  # type: ignore[assignment]
-            optimiser: torch.optim.Optimizer = torch.optim.RMSprop(every, lr=self.training_.rate)
+            optimiser: torch.optim.Optimizer = torch.optim.RMSprop(parameters)
             return optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser, 1.0)
-        decay = self.training_.weight_decay
-        optimiser = torch.optim.AdamW(every, lr=self.training_.rate, betas=(0.9, 0.99), weight_decay=decay)
+        optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.99), weight_decay=self.training_.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=self.training_.steps + 1)
         return optimiser, schedule
 
@@ -160,98 +139,109 @@ class _Loop(lightning.LightningModule):
         return batch  # the feed builds it there
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # Chance inside the network (dropout) depends on the step alone, so that a resumed run meets the same.
-        # Not by torch.manual_seed, which keeps a stack trace per kind of GPU that is not there: 1 % of a step.
-        seed = int(np.random.SeedSequence([self.seed, 4, self.done.step]).generate_state(1)[0])
+        # Dropout depends on the step alone, so that a resumed run is identical.
+        # Not by torch.manual_seed, which stores a stack trace per kind of GPU that is absent: 1 % of a step.
+        law = [self.execution.seed, self.execution.stream, self.progress.step]
+        seed = int(np.random.SeedSequence(law).generate_state(1)[0])
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         terms = self.task_.losses(self.network, batch)
-        total = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(total):
-            rows = sorted({int(r) for r in batch.rows if r >= 0})
-            lines = ", ".join(map(str, rows))
-            cause = f"the loss is {total.item()} at step {self.done.step + 1} (rows {lines} of the table)"
+        losses = torch.stack(list(terms.values()))
+        total = losses.sum()
+        loss, *values = torch.cat([total[None], losses]).tolist()  # one transfer from the device
+        if not math.isfinite(loss):
+            lines = ", ".join(str(row) for row in sorted(set(batch.rows.tolist())) if row >= 0)
+            cause = f"the loss is {loss} at step {self.progress.step + 1} (rows {lines} of the table)"
             fix = "Lower --set training.rate, or look at these rows' pixels; states saved before are kept."
             raise TrainingError(cause, fix, code="non_finite_loss")
-        self._terms = {"loss": total.item(), **{name: t.item() for name, t in terms.items()}}
+        self._terms = {"loss": loss, **dict(zip(terms, values, strict=True))}
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        done = self.done
-        done.step += 1
-        row = {"step": float(done.step), "rate": self._optimiser.param_groups[0]["lr"], **self._terms}
-        if self._watch and (done.step % self.training_.check_every == 0 or done.step == self.training_.steps):
+        progress, training = self.progress, self.training_
+        progress.step += 1
+        is_last = progress.step == training.steps
+        row = {"step": float(progress.step), "rate": self._optimiser.param_groups[0]["lr"], **self._terms}
+        if self._validation and (is_last or progress.step % training.check_every == 0):
             row["validation_loss"] = self._validate()
-        done.history.append(row)
-        if done.step == self._first + _WARM:
-            self._warm_at = time.monotonic()
-        if done.step == self._first + _WARM + _TIMED:
-            each = (time.monotonic() - self._warm_at) / _TIMED
-            left = each * (self.training_.steps - done.step)
-            self.events.say(f"{each:.2g} s a step: about {max(1, round(left))} s for the {self.training_.steps} steps")
-        self.events.progress("training", done.step, self.training_.steps, f"loss {row['loss']:.3f}")
-        if done.step % self.training_.save_every == 0 or done.stopped_early:
+        progress.history.append(row)
+        self._report(row["loss"])
+        # The last state spares a further training of the same run, or the writing of the model, the first one.
+        if is_last or progress.stopped_early or progress.step % training.save_every == 0:
             self.save()
-        if self.interrupted or done.stopped_early:
+        if self.interrupted or progress.stopped_early:
             self.trainer.should_stop = True
+
+    def _report(self, loss: float) -> None:
+        step, steps = self.progress.step, self.training_.steps
+        if step == self._first + _WARM:
+            self._warm_at = time.monotonic()
+        if step == self._first + _WARM + _TIMED:
+            seconds = (time.monotonic() - self._warm_at) / _TIMED
+            left = max(1, round(seconds * (steps - step)))
+            self.events.say(f"{seconds:.2g} s a step: about {left} s for the {steps} steps")
+        self.events.progress("training", step, steps, f"loss {loss:.3f}")
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """Measure the loss on the rows that watch, and keep the weights unless earlier ones were surely better.
+        """Return the validation loss, and store the weights unless earlier ones were significantly better.
 
-        A few wells cannot tell nearly equal losses apart, and the weights after a falling rate are the calmer ones:
-        so later ones are kept as long as their loss is within one standard error (over batches) of the least
+        A few wells cannot separate nearly equal losses, and weights after a falling learning rate vary less: later
+        weights are preferred while their loss is within one standard error (over batches) of the smallest
         (Breiman et al., Classification and Regression Trees, 1984, section 3.4.3).
         """
         self.network.eval()
-        sizes = np.array([len(batch.lengths) for batch in self._watch])
-        losses = np.array([sum(t.item() for t in self.task_.losses(self.network, b).values()) for b in self._watch])
+        sizes = np.array([len(batch.rows) for batch in self._validation])
+        losses = np.array(
+            [sum(t.item() for t in self.task_.losses(self.network, batch).values()) for batch in self._validation]
+        )
         self.network.train()
         loss = float(np.average(losses, weights=sizes))
-        done = self.done
-        if loss < done.best_loss:  # never true of NaN
-            done.best_loss = loss
-            done.best_loss_se = float(losses.std(ddof=1) / math.sqrt(len(losses))) if len(losses) > 1 else 0.0
-        if loss <= done.best_loss + done.best_loss_se:
-            done.kept_step, done.checks_without_improvement = done.step, 0
-            done.kept_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        progress = self.progress
+        if loss < progress.best_loss:  # never true of NaN
+            progress.best_loss = loss
+            progress.best_loss_se = float(losses.std(ddof=1) / math.sqrt(len(losses))) if len(losses) > 1 else 0.0
+        if loss <= progress.best_loss + progress.best_loss_se:
+            progress.best_step, progress.checks_without_improvement = progress.step, 0
+            progress.best_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         else:
-            done.checks_without_improvement += 1
-            done.stopped_early = done.checks_without_improvement >= self.training_.patience
+            progress.checks_without_improvement += 1
+            progress.stopped_early = progress.checks_without_improvement >= self.training_.patience
         return loss
 
     def save(self) -> None:
         states.save(
-            self.folder,
+            self.checkpoints.folder,
             {
-                "fingerprint": self.fingerprint,
-                "progress": vars(self.done),
+                "fingerprint": self.checkpoints.fingerprint,
+                "progress": vars(self.progress),
                 "network": self.network.state_dict(),
                 "optimiser": self._optimiser.state_dict(),
                 "schedule": self._schedule.state_dict(),
             },
-            self.done.step,
+            self.progress.step,
         )
 
     def restore(self, state: dict[str, Any] | None) -> None:
         if state is None:
             return
-        self.done = Progress(**state["progress"])
-        self._first = self.done.step
+        self.progress = Progress(**state["progress"])
+        self._first = self.progress.step
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
-        self.events.say(f"going on after step {self.done.step} of {self.training_.steps}")
+        self.events.say(f"going on after step {self.progress.step} of {self.training_.steps}")
 
 
-def _trainer(device: torch.device, bf16: bool, training: LoopSection, steps: int) -> lightning.Trainer:
+def _trainer(execution: Execution, training: LoopSection, steps: int) -> lightning.Trainer:
+    device = execution.device
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=[device.index or 0] if device.type == "cuda" else 1,
-        precision="bf16-mixed" if bf16 else "32-true",
+        precision="bf16-mixed" if execution.bf16 else "32-true",
         max_steps=steps,
         max_epochs=1,
         gradient_clip_val=training.clip,
@@ -266,7 +256,7 @@ def _trainer(device: torch.device, bf16: bool, training: LoopSection, steps: int
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning's remarks are about its own files and workers, which a user of bagscope cannot change."""
+    """Silence Lightning's remarks on its files and workers, which a user of bagscope cannot change."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -280,7 +270,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _stopped(loop: _Loop) -> Interrupted:
-    cause = f"interrupted after step {loop.done.step} of {loop.training_.steps}"
+    cause = f"interrupted after step {loop.progress.step} of {loop.training_.steps}"
     return Interrupted(cause, "Run the same command with --resume to go on.")
 
 

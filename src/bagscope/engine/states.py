@@ -1,9 +1,10 @@
-"""How a training state is kept so that a kill at any moment costs steps, never the run."""
+"""Training states on disk, written so that a kill at any moment costs steps, never the run."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,23 @@ from bagscope.files.writer import read_json, write_atomic, write_json
 KEPT = 2
 SMALL_JSON = 100_000
 KEYS = {"fingerprint", "progress", "network", "optimiser", "schedule"}
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where a training stores its states, and what they belong to.
+
+    fingerprint : of everything that decides the result; states with another one are refused.
+    resume : go on from the newest undamaged state, if there is one.
+    """
+
+    folder: Path
+    fingerprint: str
+    resume: bool = False
+
+    def below(self, name: str) -> Checkpoints:
+        """Return the checkpoints of a further training of the same run, in a sub-folder."""
+        return Checkpoints(self.folder / name, f"{self.fingerprint} {name}", self.resume)
 
 
 def save(folder: Path, state: dict[str, Any], step: int) -> None:

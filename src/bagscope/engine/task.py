@@ -3,42 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
+import numpy as np
 from torch import Tensor, nn
-
-from bagscope.engine.card import Card
-from bagscope.feed.batch import Batch
 
 Part = Literal["train", "validation"]
 
 
-class Task(Protocol):
-    """A network and the batches that it learns from; the training loop knows no more of it."""
+class TrainingBatch(Protocol):
+    """What the loop itself reads of a batch; everything else is between a task's feed and its losses."""
 
     @property
-    def card(self) -> Card:
-        """What is known of the model."""
+    def rows(self) -> np.ndarray:
+        """Row of the table of each sample that the losses average over, -1 for a sample without one.
+
+        The loop names these rows when a loss is not finite, and weights validation losses by their number.
+        """
         ...
 
-    def feed(self, part: Part, first_step: int = 0) -> Iterable[Batch]:
+
+BatchT = TypeVar("BatchT", bound=TrainingBatch)
+
+
+class Task(Protocol[BatchT]):
+    """A network and the batches that it learns from; the training loop knows no more of it."""
+
+    def feed(self, part: Part, first_step: int = 0) -> Iterable[BatchT]:
         """Batches of a part; training goes on at `first_step` as if the steps before had been taken."""
         ...
 
     def network(self) -> nn.Module:
-        """Return a freshly initialised network."""
+        """Return the network as training starts from it."""
         ...
 
-    def losses(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Named terms; the engine adds them."""
+    def losses(self, net: nn.Module, batch: BatchT) -> dict[str, Tensor]:
+        """Named terms; the loop adds them."""
         ...
 
     def parameter_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters and the factor of their learning rate."""
-        ...
-
-    def learned(self, net: nn.Module) -> Card:
-        """Return the card with the results of training that it stores."""
         ...
 
 

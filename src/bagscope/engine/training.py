@@ -79,7 +79,7 @@ def write_model(
     """
     fitted = trained.fitted
     training = trained.card.training | {
-        "kept_step": fitted.kept_step,
+        "kept_step": fitted.best_step,
         "rows": {part: sorted(signatures) for part, signatures in trained.rows.items()},
         "plan": plan.fingerprint,
         "warnings": list(run.warnings),

@@ -1,4 +1,4 @@
-"""What every task hands to its network: samples gathered into bags, with what is known of each bag."""
+"""Samples gathered into bags with a label each: what the network of a multiple-instance task learns from."""
 
 from __future__ import annotations
 
@@ -13,16 +13,27 @@ from torch import Tensor
 class Batch:
     """Samples, bag after bag.
 
-    x : what the network eats, samples first.
-    lengths : (B,) samples per bag, adding up to the samples of x.
-    target : (B, K) what is known of each bag.
-    rows : (B,) the bags' row ids; -1 for a bag that no row stands for.
+    x : the network's input.
+    lengths : (B,) samples per bag, at least 1; they add up to the samples of x.
+    target : (B, K) label of each bag.
+    rows : (B,) row of the table of each bag, -1 for a bag without one.
+
+    Raises
+    ------
+    ValueError : lengths, target and rows are not of the same bags, or a bag is empty.
     """
 
     x: Any
     lengths: Tensor
     target: Tensor
     rows: np.ndarray
+
+    def __post_init__(self) -> None:
+        bags = {self.lengths.shape, self.target.shape[:1], self.rows.shape}
+        if len(bags) > 1 or self.target.ndim != 2 or (self.lengths < 1).any():
+            shapes = f"lengths {tuple(self.lengths.shape)}, target {tuple(self.target.shape)}, rows {self.rows.shape}"
+            message = f"{shapes}: expected (B,), (B, K) and (B,), and no empty bag"
+            raise ValueError(message)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def activations(
     ------
     SettingsError : no such layer. BagscopeError : a cell outside the image.
     """
-    view = FieldView(model.network, model.card, pixels, None, model.device)
+    view = FieldView(model, pixels)
     if cell is None:
         seen, body = view.prepared[None], model.network.body
     else:

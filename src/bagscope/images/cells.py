@@ -10,6 +10,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from bagscope.engine.loaded import Predictor
 from bagscope.errors import ImageReadError, ModelError
 from bagscope.images.card import CellCard, ModelCard
 from bagscope.images.cell_windows import WINDOWS_PER_PASS, cut_windows, judge_windows, refuse_outside
@@ -17,7 +18,7 @@ from bagscope.images.class_regions import log_odds_of, number_type, present_regi
 from bagscope.images.field_maps import dense_field, read_dense, relevance_maps, to_image
 from bagscope.images.nuclear import AUTO, find_nuclei, nuclear_channel
 from bagscope.images.samples import to_device
-from bagscope.images.scoring import score_field
+from bagscope.images.scoring import FieldPixels, score_field
 from bagscope.images.task import intensity_of
 from bagscope.nets.bagnet import BagNet
 from bagscope.ops import intensity, lattice, windows
@@ -61,25 +62,24 @@ class FieldView:
 
     Parameters
     ----------
-    net : in evaluation mode, on `device`.
     pixels : (C, H, W) grey values.
-    log_odds : (K,) of the whole field, from `score_field`; worked out when a map is asked for, if it is not given.
+    log_odds : (K,) of the whole field, from `score_field`; default: computed when a map needs it.
     factor : rescaled over original pixels; default: the card's.
     """
 
     def __init__(
         self,
-        net: BagNet,
-        card: ModelCard,
+        model: Predictor[ModelCard],
         pixels: np.ndarray,
-        log_odds: np.ndarray | None,
-        device: torch.device,
+        log_odds: np.ndarray | None = None,
         factor: float | None = None,
     ):
-        self.net, self.card, self.pixels, self.device = net, card, pixels, device
+        self.model, self.pixels = model, pixels
+        self.net: BagNet = model.network
+        self.card, self.device = model.card, model.device
         self._log_odds = log_odds
         self._cells_speaking: dict[int, np.ndarray] = {}
-        self.scale = card.scale.factor if factor is None else factor
+        self.scale = self.card.scale.factor if factor is None else factor
         self.shape: tuple[int, int] = (pixels.shape[1], pixels.shape[2])
 
     @cached_property
@@ -96,12 +96,8 @@ class FieldView:
     def log_odds(self) -> np.ndarray:
         """What the network says of the whole field, (K,)."""
         if self._log_odds is None:
-            judged = score_field(self.net, self.card, self._read, self.shape, TILE, self.device, self.scale)
-            self._log_odds = judged.log_odds
+            self._log_odds = score_field(self.model, FieldPixels.of_array(self.pixels), TILE, self.scale).log_odds
         return self._log_odds
-
-    def _read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        return self.pixels[:, y0:y1, x0:x1]
 
     @cached_property
     def relevance(self) -> np.ndarray:

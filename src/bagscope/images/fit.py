@@ -11,10 +11,12 @@ import numpy as np
 
 from bagscope.engine import loop
 from bagscope.engine.card import CalibrationCard
-from bagscope.engine.compute import trains_in_bf16
+from bagscope.engine.compute import Execution, trains_in_bf16
 from bagscope.engine.failures import Failure, of_error
+from bagscope.engine.loaded import TrainedNetwork
 from bagscope.engine.plan import Plan, plan_of
 from bagscope.engine.run import Run
+from bagscope.engine.states import Checkpoints
 from bagscope.engine.training import RESUME, Trained, created, finished_card, split_file, write_model
 from bagscope.errors import ImageReadError, Problem, TableError
 from bagscope.feed.cache import Pad
@@ -72,19 +74,19 @@ class _Ready:
 
 def _fit(ready: _Ready, folder: Path, plan: Plan, run: Run[ImagesJob]) -> tuple[ImagesTask, Trained[ModelCard]]:
     """Train the network, then its cells, and calibrate it on the validation rows."""
-    job, rows, resume = run.job, ready.rows, folder / RESUME
+    job, rows = run.job, ready.rows
     pad = None if job.images.pad == "none" else Pad(ready.setup.least_px, job.images.pad)
     task = make_task(job, _labelled(rows, ready.parts, ready.classes, pad), ready.setup, run.device)
-    bf16 = trains_in_bf16(job.compute, run.device)
-    fitted = loop.fit(
-        task, job.training, job.seed, run.device, bf16, resume, plan.fingerprint, run.target.resume, run.events
-    )
+    execution = Execution(run.device, trains_in_bf16(job.compute, run.device), job.seed)
+    checkpoints = Checkpoints(folder / RESUME, plan.fingerprint, run.target.resume)
+    fitted = loop.fit(task, job.training, execution, checkpoints, run.events)
     network = cast(BagNet, fitted.network)
     card = task.learned(network)
-    card = card.model_copy(update={"cells": learn_cells(task, network, bf16, run.events)})
-    calibration = calibration_of(network, card, rows, ready.parts == VALIDATION, job, run.device)
+    card = card.model_copy(update={"cells": learn_cells(task, network, execution, checkpoints, run.events)})
+    model = TrainedNetwork(network, card, run.device)
+    calibration = calibration_of(model, rows, ready.parts == VALIDATION, job)
     run.events.say(_calibration_note(calibration))
-    card = card.model_copy(update={"calibration": calibration, "created": created(run, bf16)})
+    card = card.model_copy(update={"calibration": calibration, "created": created(run, execution.bf16)})
     signatures = np.array(rows.signatures, dtype=object)
     trained = Trained(
         network=network,

@@ -28,7 +28,7 @@ from bagscope.files.field import FieldFiles, read_field_header
 from bagscope.images.card import ModelCard
 from bagscope.images.cell_stage import CellStage
 from bagscope.images.cells import FieldView
-from bagscope.images.scoring import score_field
+from bagscope.images.scoring import FieldPixels, score_field
 from bagscope.images.setup import least_px
 from bagscope.images.similarity import unlike
 from bagscope.settings.jobs import ReadJob
@@ -145,9 +145,8 @@ class FieldScorer:
         def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
             return self.store.window(i, y0, y1, x0, x1) if pixels is None else pixels[:, y0:y1, x0:x1]
 
-        model = self.model
-        tile, factor = self.job.compute.tile, float(self.factors[i])
-        result = score_field(model.network, model.card, read, (h, w), tile, model.device, factor)
+        factor = float(self.factors[i])
+        result = score_field(self.model, FieldPixels(read, (h, w)), self.job.compute.tile, factor)
         if pixels is None:
             refuse_changed(self.store.fields[i], prepared.signature)
         return FieldPart(result.log_odds.astype(np.float64), result.head.astype(np.float64), prepared.unlike)
@@ -156,11 +155,11 @@ class FieldScorer:
         """Add the summary of a field's cells to its part."""
         if self.cells.idle:
             return part
-        pixels, model = prepared.pixels, self.model
+        pixels = prepared.pixels
         if pixels is None:
             pixels = self.store.whole(i)
             refuse_changed(self.store.fields[i], prepared.signature)
-        view = FieldView(model.network, model.card, pixels, part.log_odds, model.device, float(self.factors[i]))
+        view = FieldView(self.model, pixels, part.log_odds, float(self.factors[i]))
         um = float(self.source.pixel_um[i])
         pixel_um = um if np.isfinite(um) else None
         return replace(part, cells=self.cells.write(view, int(self.source.positions[i]), self.parts, pixel_um))

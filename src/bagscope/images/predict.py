@@ -14,7 +14,7 @@ from bagscope.images import activations
 from bagscope.images.card import ModelCard
 from bagscope.images.cells import FieldView
 from bagscope.images.prediction import Prediction
-from bagscope.images.scoring import element_centres, score_field
+from bagscope.images.scoring import FieldPixels, element_centres, score_field
 from bagscope.images.task import build_network
 from bagscope.settings.sections import ComputeSection
 from bagscope.tables.calls import CallRule, make_calls
@@ -56,9 +56,7 @@ class Model(ScreenModel[ModelCard]):
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
             cause = "NaN or infinite pixels"
             raise ImageReadError(cause, "Fill them before.", code="nan")
-        result = score_field(
-            self.network, card, lambda y0, y1, x0, x1: pixels[:, y0:y1, x0:x1], pixels.shape[1:], TILE, self.device
-        )
+        result = score_field(self, FieldPixels.of_array(pixels), TILE)
         none = card.none_trained
         judged = probabilities(
             result.log_odds[None].astype(float),
@@ -83,7 +81,7 @@ class Model(ScreenModel[ModelCard]):
             class_maps=sigmoid(result.maps),
             y=y,
             x=x,
-            _view=FieldView(self.network, card, pixels, result.log_odds, self.device),
+            _view=FieldView(self, pixels, result.log_odds),
         )
 
     @property

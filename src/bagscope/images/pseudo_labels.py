@@ -1,15 +1,17 @@
-"""What a network that learned from whole images finds out about single cells, on the rows that it was trained on."""
+"""What a trained network learns about single cells from its training rows: limits of its maps, and self-training."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bagscope.engine.compute import Execution
+from bagscope.engine.events import Events
+from bagscope.engine.loaded import TrainedNetwork
+from bagscope.engine.states import Checkpoints
 from bagscope.errors import ImageReadError
 from bagscope.feed.augment import Augmentation
 from bagscope.feed.normalise import blank_places
@@ -22,103 +24,93 @@ from bagscope.images.objects import TrainingObjects, nuclei, parts
 from bagscope.images.self_training import (
     LARGE,
     CellCrops,
-    labels_within,
-    own_labels,
-    train_on_own_labels,
+    PseudoLabels,
+    SelfTrainingTask,
+    label_cells,
+    label_cells_within,
+    train_on_pseudo_labels,
 )
 from bagscope.images.task import ImagesTask
 from bagscope.nets.bagnet import BagNet
 from bagscope.ops.regions import otsu_log
 from bagscope.ops.seed_fit import COUPLING, Sure, sure_from_blank
-from bagscope.settings.sections import SelfTrainingSection
 
-# Fields on which it is measured what a map shows where no cell is; more change no digit that matters.
+# Fields on which the maps of blank pixels are measured; more change no digit that matters.
 FIELDS_FOR_MAPS = 16
 # Fewer blank pixels than this are no sample of background.
 LEAST_BLANK = 1000
-# Windows with room round them take 37 kB per channel each: of two channels these are 3,072.
+# Windows with a margin take 37 kB per channel each: of two channels these are 3,072.
 MOST_BYTES = 3072 * 2 * LARGE * LARGE * 4
-# Fields differ in how many cells a network is sure of: each may give so many times its part.
+# Fields differ in their number of confident cells: each may give so many times its part.
 SPARE = 4
-
-
-class Listener(Protocol):
-    """Who is told what is going on."""
-
-    def say(self, text: str) -> None:
-        """Hear a sentence."""
-
-    def progress(self, what: str, done: int, total: int, detail: str = "") -> None:
-        """Hear how far a long work has come."""
 
 
 @dataclass(frozen=True)
 class _Windows:
-    """Windows of one field's cells: (N, C, 96, 96), where other cells lie, and what the network says (N, K)."""
+    """Windows of one field's cells: (N, C, 96, 96), pixels of other cells, and the network's logits (N, K)."""
 
     large: Tensor
     others: Tensor
     logits: np.ndarray
 
 
-def learn_cells(task: ImagesTask, net: BagNet, bf16: bool, listener: Listener) -> CellCard:
-    """Measure what the maps show on background, and let the network learn once more from cells that it is sure of.
+def learn_cells(
+    task: ImagesTask, net: BagNet, execution: Execution, checkpoints: Checkpoints, events: Events
+) -> CellCard:
+    """Measure the maps on background, and train the network once more on cells that it classifies confidently.
 
-    Cells are nuclei, or bright parts that stand alone, of the training rows, without any label but the network's own
-    and, when that is wished, their row's. The result depends on the rows, the network, the settings and the seed alone.
+    Cells are nuclei, or bright parts that stand alone, of the training rows. Their labels are the network's own
+    predictions, restricted to their row's label on request. The result depends on the rows, the network, the settings
+    and the seed alone.
 
     Parameters
     ----------
-    net : trained, in evaluation mode; gets a network for `cells` when there is something to learn from.
-    listener : hears what is done, and each step of the second training.
+    net : trained, in evaluation mode; gets a network for `cells` when there are cells to learn from.
+    checkpoints : of the training on whole images; the states of the self-training are stored below them.
+
+    Raises
+    ------
+    TrainingError : the loss is not finite. Interrupted : asked to stop; the state is saved.
     """
     section = task.job.self_training
     channel = nuclear_channel(task.job.cells.nuclei, task.card.channels)
-    sure, blank = _what_maps_show(task, net)
+    limits, blank = _limits_of_maps(task, net)
     counts: tuple[int, ...] = ()
-    for _ in range(section.rounds if section.steps and (channel or section.cells == "parts") else 0):
-        crops = _own_windows(task, net, channel, section)
+    for number in range(section.rounds if section.steps and (channel or section.cells == "parts") else 0):
+        crops = _confident_windows(task, net, channel)
         if crops is None:
             break
         counts = (*crops.targets.sum(0).astype(int).tolist(), int((crops.targets.sum(1) == 0).sum()))
-        names = ", ".join(f"{n} {name}" for name, n in zip((*task.card.classes, "none"), counts, strict=True))
-        listener.say(f"learning once more, from single cells that the network is sure of: {names}")
-        own = copy.deepcopy(net.body)
-        for parameter in own.parameters():
-            parameter.requires_grad_(True)
-        with torch.random.fork_rng([task.device] if task.device.type == "cuda" else []):
-            train_on_own_labels(
-                own,
-                crops,
-                steps=section.steps,
-                size=section.windows,
-                rate=section.rate,
-                bf16=bf16,
-                progress=lambda done, of, loss: listener.progress("cells", done, of, f"loss {loss:.3f}"),
-            )
-        net.cells = own
+        cells = ", ".join(f"{n} {name}" for name, n in zip((*task.card.classes, "none"), counts, strict=True))
+        events.say(f"self-training on confidently classified cells: {cells}")
+        net.cells = train_on_pseudo_labels(
+            SelfTrainingTask(net.body, crops),
+            task.job.training,
+            execution,
+            checkpoints.below(f"cells-{number}"),
+            events,
+        )
     return CellCard(
         nuclei=channel,
         self_trained=net.cells is not None,
         from_parts=net.cells is not None and section.cells == "parts",
         own_labels=counts,
-        background=sure.background,
-        foreground=sure.foreground,
+        background=limits.background,
+        foreground=limits.foreground,
         coupling=COUPLING,
         blank_pixels=blank,
     )
 
 
-def _what_maps_show(task: ImagesTask, net: BagNet) -> tuple[Sure, int]:
-    """Say what the Jacobian maps show on blank pixels of training rows; and on how many pixels that rests.
+def _limits_of_maps(task: ImagesTask, net: BagNet) -> tuple[Sure, int]:
+    """Return the limits of background and foreground in the Jacobian maps, and the number of blank pixels behind them.
 
-    Without blank pixels (a culture without a gap) Otsu's threshold on the logarithm of the maps stands in for both
-    limits.
+    Without blank pixels (a culture without a gap), both limits are Otsu's threshold on the logarithm of the maps.
     """
     store = task.crops.store
-    chosen = np.sort(rng_for(task.job.seed, 111).permutation(len(store))[:FIELDS_FOR_MAPS]).tolist()
+    fields = np.sort(rng_for(task.job.seed, 111).permutation(len(store))[:FIELDS_FOR_MAPS]).tolist()
     on_blank, everywhere = [], []
-    for i in chosen:
+    for i in fields:
         view = _view(task, net, i)
         if view is None:
             continue
@@ -128,57 +120,61 @@ def _what_maps_show(task: ImagesTask, net: BagNet) -> tuple[Sure, int]:
     blank = np.concatenate(on_blank) if on_blank else np.empty(0)
     if len(blank) >= LEAST_BLANK:
         return sure_from_blank(blank), len(blank)
-    limit = otsu_log(np.concatenate([one.ravel() for one in everywhere])[None]) if everywhere else 0.0
+    limit = otsu_log(np.concatenate([relevance.ravel() for relevance in everywhere])[None]) if everywhere else 0.0
     return Sure(limit, limit), 0
 
 
-def _own_windows(task: ImagesTask, net: BagNet, channel: str, section: SelfTrainingSection) -> CellCrops | None:
-    """Cut windows round cells of training rows, and keep those that the network is sure of."""
-    rows = _drawn(task, section.fields)
+def _confident_windows(task: ImagesTask, net: BagNet, channel: str) -> CellCrops | None:
+    """Cut windows of cells of training rows, those with a pseudo-label; None when a class has no cell."""
+    section, crops = task.job.self_training, task.crops
+    fields = _drawn(task, section.fields)
     most = MOST_BYTES // (len(task.card.channels) * LARGE * LARGE * 4)
-    share = SPARE * most // len(rows)
-    labelled_none = (task.crops.targets.sum(1) == 0).any()
-    large, others, targets = [], [], []
-    for i in rows:
+    most_of_field = SPARE * most // len(fields)
+    large, others, targets, rows = [], [], [], []
+    for i in fields:
         view = _view(task, net, i)
         if view is None:
             continue
-        found = _windows(view, parts(view) if section.cells == "parts" else nuclei(view, channel))
-        probability = 1 / (1 + np.exp(-found.logits))
-        if section.within_label:
-            rejected = 0.0 if labelled_none else section.rejected
-            labels = labels_within(probability, task.crops.targets[i], section.sure, rejected)
-        else:
-            labels = own_labels(probability, section.sure, section.rejected)
-        kept = _at_most(labels.targets, share, rng_for(task.job.seed, 113, i))
-        at = labels.positions[kept]
-        large.append(found.large[at])
-        others.append(found.others[at])
-        targets.append(labels.targets[kept])
+        cut = _windows(view, parts(view) if section.cells == "parts" else nuclei(view, channel))
+        labels = _labels(task, i, 1 / (1 + np.exp(-cut.logits)))
+        chosen = _at_most(labels.targets, most_of_field, rng_for(task.job.seed, 113, i))
+        positions = labels.positions[chosen]
+        large.append(cut.large[positions])
+        others.append(cut.others[positions])
+        targets.append(labels.targets[chosen])
+        rows.append(np.full(len(positions), crops.lines[i]))
     if not targets or not (np.concatenate(targets).sum(0) > 0).all():
-        return None  # a class of which it is sure nowhere would be unlearned
-    every = np.concatenate(targets)
-    kept = _at_most(every, most, rng_for(task.job.seed, 112))
+        return None  # a class without a confident cell would be unlearned
+    target = np.concatenate(targets)
+    chosen = _at_most(target, most, rng_for(task.job.seed, 112))
     changes = task.job.augment
     return CellCrops(
-        torch.cat(large)[kept],
-        torch.cat(others)[kept],
-        every[kept],
+        torch.cat(large)[chosen],
+        torch.cat(others)[chosen],
+        target[chosen],
+        np.concatenate(rows)[chosen],
         Augmentation(changes.dihedral, changes.gain, changes.scale),
-        section.jitter,
-        section.alone,
+        section,
         task.job.seed,
-        section.mix,
     )
 
 
+def _labels(task: ImagesTask, i: int, probability: np.ndarray) -> PseudoLabels:
+    """Label the cells of training row i."""
+    section, targets = task.job.self_training, task.crops.targets
+    if not section.within_label:
+        return label_cells(probability, section.sure, section.rejected)
+    has_none = (targets.sum(1) == 0).any()
+    return label_cells_within(probability, targets[i], section.sure, 0.0 if has_none else section.rejected)
+
+
 def _drawn(task: ImagesTask, most: int) -> list[int]:
-    """Draw the training rows whose cells are looked at: all, or as many of each class when they are too many."""
+    """Draw the training rows whose cells are used: all, or as many of each class when there are too many."""
     return _at_most(task.crops.targets, most, rng_for(task.job.seed, 114)).tolist()
 
 
 def _at_most(targets: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions of at most so many rows of targets (N, K), each kind equally often as far as it goes."""
+    """Return positions of at most so many rows of targets (N, K), each kind equally often as far as possible."""
     if len(targets) <= most:
         return np.arange(len(targets))
     kind = np.where(targets.any(1), targets.argmax(1), -1)
@@ -191,10 +187,10 @@ def _at_most(targets: np.ndarray, most: int, rng: np.random.Generator) -> np.nda
     return np.sort(order[np.argsort(rank[order], kind="stable")][:most])
 
 
-def _windows(view: FieldView, things: TrainingObjects) -> _Windows:
-    """Cut out things and judge each: alone where it stands alone, else as it lies among the others."""
-    large, others = things.windows(view), things.others(view)
-    seen = large.masked_fill(others[:, None], 0) if things.alone else large
+def _windows(view: FieldView, objects: TrainingObjects) -> _Windows:
+    """Cut out objects and classify each: with the others blanked out where it stands alone, else among them."""
+    large, others = objects.windows(view), objects.others(view)
+    seen = large.masked_fill(others[:, None], 0) if objects.alone else large
     middle = slice((LARGE - EDGE) // 2, (LARGE + EDGE) // 2)
     inner = seen[:, :, middle, middle].contiguous(memory_format=torch.channels_last)
     return _Windows(large, others, judge_windows(view.net.cell_maps, inner, len(view.card.classes)))
@@ -204,7 +200,7 @@ def _view(task: ImagesTask, net: BagNet, i: int) -> FieldView | None:
     """Open a training row; None when it cannot be read any more."""
     store = task.crops.store
     try:
-        return FieldView(net, task.card, store.whole(i), None, task.device)
+        return FieldView(TrainedNetwork(net, task.card, task.device), store.whole(i))
     except ImageReadError as error:
         task.crops.unreadable[i] = error
         return None

@@ -1,14 +1,16 @@
-"""How a trained network judges one field of any size: in tiles that change nothing."""
+"""How a trained network scores a field of any size: in tiles that do not change the result."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bagscope.engine.loaded import Predictor
 from bagscope.errors import ImageReadError
 from bagscope.images.card import ModelCard
 from bagscope.images.samples import to_device
@@ -21,8 +23,25 @@ ReadWindow = Callable[[int, int, int, int], np.ndarray]
 
 
 @dataclass(frozen=True)
+class FieldPixels:
+    """The pixels of a field, read window by window; `shape` is (H, W)."""
+
+    read: ReadWindow
+    shape: tuple[int, int]
+
+    @classmethod
+    def of_array(cls, pixels: np.ndarray) -> FieldPixels:
+        """Return the field of an array (C, H, W) in memory."""
+        return cls(partial(_window, pixels), (pixels.shape[1], pixels.shape[2]))
+
+
+def _window(pixels: np.ndarray, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+    return pixels[:, y0:y1, x0:x1]
+
+
+@dataclass(frozen=True)
 class FieldScore:
-    """What the network says of one field: bag log-odds (K,), last layer's logits, class maps (K, h, w)."""
+    """Scores of a field: bag log-odds (K,), the last layer's logits, class maps (K, h, w)."""
 
     log_odds: np.ndarray
     head: np.ndarray
@@ -30,22 +49,11 @@ class FieldScore:
 
 
 @torch.inference_mode()
-def score_field(
-    net: BagNet,
-    card: ModelCard,
-    read: ReadWindow,
-    shape: tuple[int, int],
-    tile: int,
-    device: torch.device,
-    factor: float | None = None,
-) -> FieldScore:
-    """Judge one field, alone, so that its score depends on no other field.
+def score_field(model: Predictor[ModelCard], field: FieldPixels, tile: int, factor: float | None = None) -> FieldScore:
+    """Score a field, alone, so that its score depends on no other field.
 
     Parameters
     ----------
-    net : in evaluation mode, on `device`.
-    read : gives windows of the field's pixels.
-    shape : (H, W) of the field.
     tile : class-map elements per side of a tile; bounds the memory, not the result.
     factor : rescaled over original pixels; default: the card's.
 
@@ -53,16 +61,16 @@ def score_field(
     ------
     ImageReadError : the field is too small for the network, or its scores are not finite.
     """
-    grid: geometry.Grid = net.body.grid  # type: ignore[assignment]
+    net, card, device = model.network, model.card, model.device
+    grid: geometry.Grid = net.body.grid
     scale = card.scale.factor if factor is None else factor
-    size = [windows.scaled_length(n, scale) for n in shape]
+    size = [windows.scaled_length(n, scale) for n in field.shape]
     rows, columns = (geometry.spans(grid, n, tile) for n in size)
-    each = len(card.classes) + bool(net.pooling.wants_scores)
-    maps = torch.empty(each, grid.length(size[0]), grid.length(size[1]), device=device)
+    channels = len(card.classes) + bool(net.pooling.wants_scores)
+    maps = torch.empty(channels, grid.length(size[0]), grid.length(size[1]), device=device)
     for r in rows:
         for c in columns:
-            x = _tile(read, shape, (r, c), card, scale, device)
-            part = net.instances(x[None])[0]
+            part = net.instances(_tile(model, field, (r, c), scale)[None])[0]
             maps[:, r.first : r.first + r.count, c.first : c.first + c.count] = part[
                 :, r.skip : r.skip + r.count, c.skip : c.skip + c.count
             ].float()
@@ -87,17 +95,12 @@ def element_centres(net: BagNet, card: ModelCard, shape: tuple[int, int]) -> tup
 
 
 def _tile(
-    read: ReadWindow,
-    shape: tuple[int, int],
-    spans: tuple[geometry.Span, geometry.Span],
-    card: ModelCard,
-    scale: float,
-    device: torch.device,
+    model: Predictor[ModelCard], field: FieldPixels, spans: tuple[geometry.Span, geometry.Span], scale: float
 ) -> Tensor:
+    """Return the network's input of one tile, (C, h, w)."""
     (rows, y0, y1), (columns, x0, x1) = (
-        windows.taps(n, scale, s.start, s.stop) for n, s in zip(shape, spans, strict=True)
+        windows.taps(n, scale, s.start, s.stop) for n, s in zip(field.shape, spans, strict=True)
     )
-    pixels = intensity.apply(to_device(read(y0, y1, x0, x1), device), intensity_of(card))
-    if scale == 1:
-        return pixels
-    return windows.interpolate(pixels, rows, columns)
+    pixels = to_device(field.read(y0, y1, x0, x1), model.device)
+    x = intensity.apply(pixels, intensity_of(model.card))
+    return x if scale == 1 else windows.interpolate(x, rows, columns)

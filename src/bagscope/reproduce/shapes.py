@@ -15,6 +15,7 @@ from bagscope.engine.compute import device_of, memory_kept, threads
 from bagscope.engine.events import Events
 from bagscope.engine.loaded import LoadedModel
 from bagscope.engine.run import Run, Target
+from bagscope.engine.states import Checkpoints
 from bagscope.files.folder import claimed
 from bagscope.files.worker import DecodingWorker
 from bagscope.reproduce import shapes_data as data
@@ -190,9 +191,9 @@ def _trained(
     rows: stage.LabelledShapes, seen: np.ndarray, classes: Vocabulary, run: Run[Any], fingerprint: str
 ) -> LoadedModel[Any]:
     """Train a model on some rows."""
-    states = run.target.folder
-    _, card, network = stage.fit_one(rows, np.where(seen, TRAIN, ""), classes, run, states, fingerprint)
-    return LoadedModel(states, network, card, run.device)
+    checkpoints = Checkpoints(run.target.folder, fingerprint, run.target.resume)
+    _, card, network = stage.fit_one(rows, np.where(seen, TRAIN, ""), classes, run, checkpoints)
+    return LoadedModel(run.target.folder, network, card, run.device)
 
 
 def _tested(rows: stage.LabelledShapes, run: Run[Any], seed: int) -> dict[str, dict[str, float]]:

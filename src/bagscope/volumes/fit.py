@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from bagscope.engine import loop
 from bagscope.engine.check import CheckReport
+from bagscope.engine.compute import Execution
 from bagscope.engine.failures import Failure, of_check, of_error
 from bagscope.engine.run import Run
 from bagscope.engine.scoring import screen_of
+from bagscope.engine.states import Checkpoints
 from bagscope.errors import ImageReadError, TableError
 from bagscope.nets.shape_judge import ShapeJudge
 from bagscope.settings.jobs import VolumesJob
@@ -79,23 +80,20 @@ def labelled_shapes(report: CheckReport, run: Run[VolumesJob]) -> tuple[Labelled
 
 
 def fit_one(
-    rows: LabelledShapes, parts: np.ndarray, classes: Vocabulary, run: Run[VolumesJob], states: Path, fingerprint: str
+    rows: LabelledShapes, parts: np.ndarray, classes: Vocabulary, run: Run[VolumesJob], checkpoints: Checkpoints
 ) -> tuple[loop.Fitted, ShapesCard, ShapeJudge]:
     """Train the network on the training rows and fit the regression on measures beside it.
 
     Parameters
     ----------
     parts : (R,) `train`, `validation` or anything else for rows that are not used.
-    states, fingerprint : where training states are stored, and what they belong to.
     """
     job, train, validation = run.job, rows.take(parts == TRAIN), rows.take(parts == VALIDATION)
     bags, groups, measures = bags_of(train, classes, job)
     validation_bags = bags_of(validation, classes, job)[0] if len(validation) else None
     names = list(train.found[0].solids[0].measures)
     task = setup.make_task(job, classes, bags, validation_bags, names, train.spacings, run.device)
-    fitted = loop.fit(
-        task, job.training, job.seed, run.device, False, states, fingerprint, run.target.resume, run.events
-    )
+    fitted = loop.fit(task, job.training, Execution(run.device, seed=job.seed), checkpoints, run.events)
     card = task.learned(fitted.network)
     network = setup.build_network(card)
     network.net.load_state_dict(fitted.network.state_dict())

@@ -21,6 +21,7 @@ from bagscope.engine.predictions import Predictions
 from bagscope.engine.run import Run
 from bagscope.engine.score_folder import RUN, Provenance
 from bagscope.engine.scoring import screen_of
+from bagscope.engine.states import Checkpoints
 from bagscope.engine.training import RESUME
 from bagscope.files.writer import write_atomic
 from bagscope.settings.jobs import ShapesReadJob, VolumesJob
@@ -94,8 +95,9 @@ def _train_fold(rows: LabelledShapes, fold: Fold, classes: Vocabulary, card: Sha
     states = fold.folder / RESUME
     if not (fold.folder / CARD).is_file():
         mark = f"{card.training.get('plan')} fold {fold.number}"
+        checkpoints = Checkpoints(states, mark, run.target.resume)
         parts = np.where(fold.seen, TRAIN, "")
-        _, fold_card, network = fit_one(rows, parts, classes, run, states, mark)
+        _, fold_card, network = fit_one(rows, parts, classes, run, checkpoints)
         save_model(fold.folder, network, fold_card)
     shutil.rmtree(states, ignore_errors=True)
 

@@ -14,6 +14,7 @@ from bagscope.engine.model_folder import WEIGHTS
 from bagscope.engine.plan import plan_of
 from bagscope.engine.run import Run
 from bagscope.engine.scoring import screen_of
+from bagscope.engine.states import Checkpoints
 from bagscope.engine.training import (
     HISTORY,
     README,
@@ -62,7 +63,8 @@ def _train_one(
         return
     for note in assigned.notes:
         run.events.say(note)
-    fitted, card, network = fit_one(rows, parts, classes, run, folder / RESUME, plan.fingerprint)
+    checkpoints = Checkpoints(folder / RESUME, plan.fingerprint, run.target.resume)
+    fitted, card, network = fit_one(rows, parts, classes, run, checkpoints)
     shapes = sum(len(row.solids) for row in rows.found)
     trained = Trained(
         network=network,
