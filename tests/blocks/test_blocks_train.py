@@ -1,6 +1,7 @@
 """Does training on blocks give the same weights whenever it is asked, however it was interrupted, by every method?"""
 
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from safetensors.torch import load_file
 import bagscope
 import toys
 from bagscope.engine.events import SILENT
-from bagscope.errors import BagscopeError
+from bagscope.errors import BagscopeError, Interrupted
 from dangerous import LIMIT_S, let_drive_fail, let_names_be_dangerous
 from tissue import proportions, screen_of, trained
 
@@ -45,6 +46,37 @@ def test_an_interrupted_training_goes_on_to_equal_weights(screen, tmp_path):
     assert (tmp_path / "b" / "resume").is_dir()
     assert not (tmp_path / "b" / "model.json").exists()
     assert same(whole, weights(trained(screen, tmp_path / "b", resume=True, **SHORT)))
+    assert not (tmp_path / "b" / "resume").exists()
+
+
+class Interrupting(toys.Listener):
+    """Asks to stop at a step of a training that has so many."""
+
+    def __init__(self, step, steps):
+        super().__init__()
+        self.at = (step, steps)
+
+    def progress(self, what, done, total, detail=""):
+        super().progress(what, done, total, detail)
+        if (done, total) == self.at:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_an_interrupted_second_training_goes_on_and_the_first_is_not_repeated(counts, screen, tmp_path):
+    # States of every third step: that of the fourth, last step of the first training is saved all the same.
+    choices = {"steps": 4, "training.save_every": 3, "second.steps": 6, "second.counts": counts}
+    whole = trained(screen, tmp_path / "a", **choices)
+    with pytest.raises(Interrupted, match="after step 2 of 6"):
+        trained(screen, tmp_path / "b", events=Interrupting(2, 6), **choices)
+    listener = toys.Listener()
+    resumed = trained(screen, tmp_path / "b", resume=True, events=listener, **choices)
+    assert {"going on after step 4 of 4", "going on after step 2 of 6"} <= set(listener.said)
+    assert [step for what, *step in listener.steps if what == "training"] == [[step, 6] for step in (3, 4, 5, 6)]
+    assert same(weights(resumed), weights(whole))
+    histories = [(model.folder / "history.csv").read_text() for model in (whole, resumed)]
+    assert histories[0] == histories[1]
+    assert len(histories[0].splitlines()) == 1 + 4 + 6
     assert not (tmp_path / "b" / "resume").exists()
 
 

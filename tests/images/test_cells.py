@@ -1,4 +1,4 @@
-"""Is a cell judged by its own window, and does a network learn from cells that it is sure of?"""
+"""Is a cell judged by its own window?"""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import torch
 
 from bagscope.engine.card import CallCard
 from bagscope.errors import BagscopeError
-from bagscope.feed.augment import UNCHANGED
 from bagscope.images.card import IntensityCard, ModelCard, ScaleCard
 from bagscope.images.cell_windows import EDGE, cut_windows, judge_windows, refuse_outside
-from bagscope.images.self_training import LARGE, CellCrops, own_labels, train_on_own_labels
 from bagscope.nets.bagnet import BagNet
 from bagscope.nets.kraus import KrausNet
 from bagscope.nets.pool import make_pooling
@@ -85,54 +83,3 @@ def test_a_field_without_cells_has_no_logits(pixels, net):
 def test_a_cell_outside_the_image_is_refused_with_its_place(centre):
     with pytest.raises(BagscopeError, match=r"cell 2 at y .* outside the image of 150x170"):
         refuse_outside(np.array([(10.0, 10.0), centre]), (150, 170))
-
-
-def test_own_labels_are_given_where_one_class_or_none_is_beyond_doubt():
-    probability = np.array([[0.95, 0.02], [0.95, 0.2], [0.05, 0.01], [0.5, 0.05], [0.95, 0.95], [0.02, 0.91]])
-    found = own_labels(probability, sure=0.9, rejected=0.1)
-    assert found.positions.tolist() == [0, 2, 5]
-    assert found.targets.tolist() == [[1, 0], [0, 0], [0, 1]]
-
-
-def squares(count, seed):
-    """Windows of a bright square in one channel or the other, or of nothing, and what they are."""
-    rng = np.random.default_rng(seed)
-    large = rng.normal(0, 0.1, (count, 2, LARGE, LARGE)).astype(np.float32)
-    targets = np.zeros((count, 2), np.float32)
-    for i in range(count):
-        if i % 3 < 2:
-            large[i, i % 3, 38:58, 38:58] += 2
-            targets[i, i % 3] = 1
-    return torch.from_numpy(large), targets
-
-
-def test_windows_of_a_step_are_balanced_and_the_same_whenever_they_are_asked_for():
-    large, targets = squares(30, 0)
-    targets[0:27] = 0  # few cells of a class do not drown
-    targets[0, 0] = targets[1, 1] = 1
-    everywhere = torch.ones(len(large), LARGE, LARGE, dtype=torch.bool)
-    crops = CellCrops(large, everywhere, targets, UNCHANGED, jitter=3, share_alone=0.5, seed=1)
-    x, wanted = crops.step(4, 30)
-    again, _ = crops.step(4, 30)
-    assert torch.equal(x, again)
-    assert not torch.equal(x, crops.step(5, 30)[0])
-    assert wanted.sum(0).tolist() == [10, 10]
-    assert 5 < sum(not one.any() for one in x) < 25  # about half with all other cells blanked out, here everything
-
-
-def test_a_network_learns_from_its_own_labels(net):
-    large, targets = squares(60, 1)
-    torch.manual_seed(1)
-    own = KrausNet(2, 2, bias=-1.0)
-    nowhere = torch.zeros(len(large), LARGE, LARGE, dtype=torch.bool)
-    crops = CellCrops(large, nowhere, targets, UNCHANGED, jitter=2, share_alone=0.0, seed=0)
-    losses = []
-    train_on_own_labels(
-        own, crops, steps=12, size=24, rate=5e-3, bf16=False, progress=lambda done, total, loss: losses.append(loss)
-    )
-    assert len(losses) == 12
-    assert np.mean(losses[-3:]) < 0.3 * losses[0]
-    unseen, truth = squares(30, 2)
-    middle = (LARGE - EDGE) // 2
-    said = judge_windows(own.eval(), unseen[:, :, middle : middle + EDGE, middle : middle + EDGE], 2) > 0
-    assert (said == (truth > 0)).mean() > 0.9

@@ -14,7 +14,7 @@ from bagscope.images.card import IntensityCard, ModelCard, ScaleCard
 from bagscope.images.task import ImagesTask, LabelledRows
 from bagscope.ops.intensity import Intensity
 from bagscope.settings.jobs import ImagesJob
-from bagscope.settings.sections import TrainingSection
+from bagscope.settings.sections import AugmentSection, TrainingSection
 
 LEARNED = Intensity((90.0,), (2.0,), (6.0,))
 CARD = ModelCard(
@@ -35,7 +35,7 @@ CARD = ModelCard(
 )
 
 
-def task(*, held):
+def task(*, held, background=0.2):
     """A task of two fields, and the list of threads that read their pixels."""
     asked = []
 
@@ -48,7 +48,8 @@ def task(*, held):
     rows = LabelledRows(store, np.array([[0.0], [1.0]], np.float32), np.arange(2), np.arange(2))
     blank = np.empty((0, 1, 24, 24), np.uint16)
     measured = Measured(LEARNED, blank, (0.5,), (40.0,), ((90.0, 300.0),), unreadable={})
-    job = ImagesJob(training=TrainingSection(batch=4, crop=70, steps=5))
+    augment = AugmentSection(background=background)
+    job = ImagesJob(training=TrainingSection(batch=4, crop=70, steps=5), augment=augment)
     return ImagesTask(job, CARD, rows, None, measured, torch.device("cpu")), asked
 
 
@@ -69,3 +70,11 @@ def test_crops_are_the_same_from_memory_and_from_files_and_from_any_step_on():
     for held in (True, False):
         later = list(task(held=held)[0].feed("train", 3))
         assert [torch.equal(one.x, other.x) for one, other in zip(later, from_memory[3:], strict=True)] == [True, True]
+
+
+def test_a_crop_is_a_bag_of_one_with_the_label_of_its_row_and_background_has_neither():
+    for batch in task(held=True, background=0.5)[0].feed("train"):
+        assert batch.lengths.sum() == len(batch.x) == len(batch.rows)
+        # Row 1 of the table is positive, row 0 is `none`, and so is background, which has no row.
+        assert batch.target.tolist() == [[float(row == 1)] for row in batch.rows.tolist()]
+        assert set(batch.rows.tolist()) <= {-1, 0, 1}

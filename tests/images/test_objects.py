@@ -15,7 +15,7 @@ from bagscope.images.card import CellCard, IntensityCard, ModelCard, ScaleCard
 from bagscope.images.cells import FieldView
 from bagscope.images.class_regions import bright, class_region, present_regions
 from bagscope.images.objects import parts
-from bagscope.images.self_training import labels_within
+from bagscope.images.self_training import label_cells_within
 
 CPU = torch.device("cpu")
 CARD = ModelCard(
@@ -74,20 +74,20 @@ def test_a_black_image_has_no_parts(net):
 
 def test_a_thing_is_of_its_images_label_or_of_none():
     probability = np.array([[0.9, 0.95], [0.6, 0.1], [0.2, 0.99], [0.05, 0.99]])
-    found = labels_within(probability, np.array([1.0, 0.0]), sure=0.5, rejected=0.1)
+    found = label_cells_within(probability, np.array([1.0, 0.0]), sure=0.5, rejected=0.1)
     assert found.positions.tolist() == [0, 1, 3]
     assert found.targets.tolist() == [[1, 0], [1, 0], [0, 0]]
-    assert labels_within(probability, np.array([1.0, 0.0]), sure=0.5, rejected=0.0).positions.tolist() == [0, 1]
+    assert label_cells_within(probability, np.array([1.0, 0.0]), sure=0.5, rejected=0.0).positions.tolist() == [0, 1]
 
 
 def test_in_an_image_of_none_everything_is_none():
-    found = labels_within(np.array([[0.9, 0.2], [0.4, 0.4]]), np.zeros(2), sure=0.5, rejected=0.0)
+    found = label_cells_within(np.array([[0.9, 0.2], [0.4, 0.4]]), np.zeros(2), sure=0.5, rejected=0.0)
     assert found.positions.tolist() == [0, 1]
     assert not found.targets.any()
 
 
 def test_with_two_labels_a_thing_that_may_be_both_is_left_out():
-    found = labels_within(np.array([[0.9, 0.9], [0.9, 0.1]]), np.ones(2), sure=0.5, rejected=0.1)
+    found = label_cells_within(np.array([[0.9, 0.9], [0.9, 0.1]]), np.ones(2), sure=0.5, rejected=0.1)
     assert found.positions.tolist() == [1]
 
 
@@ -131,5 +131,5 @@ def test_a_model_without_a_channel_of_nuclei_learns_from_parts(tmp_path):
     model = bs.load(tmp_path / "model", device="cpu")
     assert model.card.cells.self_trained
     assert model.card.cells.from_parts
-    assert sum("learning once more" in told[0] for told in said) == 2
+    assert sum("self-training on" in told[0] for told in said) == 2
     assert model.predict(np.zeros((1, 120, 120), np.uint8)).segment().cells.empty

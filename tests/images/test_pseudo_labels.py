@@ -1,4 +1,4 @@
-"""Does a trained network learn once more from cells that it is sure of, the same each time, and only then?"""
+"""Self-training as a stage of training a model: when it happens, what it changes, and how it resumes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 import bagscope as bs
 import toys
-from bagscope.errors import SettingsError
+from bagscope.errors import Interrupted, SettingsError
 from bagscope.images import pseudo_labels
-from bagscope.images.self_training import LARGE, CellCrops, OwnLabels
+from bagscope.images.self_training import PseudoLabels, SelfTrainingTask
 from bagscope.synth.specimens import toy_screen
 
 # Every cell is sure: what a few steps have learned is little.
@@ -26,16 +26,17 @@ def table(tmp_path_factory):
     return toy_screen(tmp_path_factory.mktemp("toy"), px=160, blob_px=40)
 
 
+def alternating(probability, sure, rejected):
+    """Label every second cell with the one class and the others with the other one."""
+    targets = np.zeros((len(probability), 2), np.float32)
+    targets[np.arange(len(probability)), np.arange(len(probability)) % 2] = 1
+    return PseudoLabels(np.arange(len(probability)), targets)
+
+
 @pytest.fixture
 def all_sure(monkeypatch):
-    """Let the network be sure of every second cell for the one class and of the others for the other one."""
-
-    def labels(probability, sure, rejected):
-        targets = np.zeros((len(probability), 2), np.float32)
-        targets[np.arange(len(probability)), np.arange(len(probability)) % 2] = 1
-        return OwnLabels(np.arange(len(probability)), targets)
-
-    monkeypatch.setattr(pseudo_labels, "own_labels", labels)
+    """Give every cell a label."""
+    monkeypatch.setattr(pseudo_labels, "label_cells", alternating)
 
 
 def train(table, out, **choices):
@@ -83,21 +84,66 @@ def test_equal_seeds_give_equal_cells_and_the_callers_chance_stays(table, all_su
     assert first.card.cells != other.card.cells or toys.weights(tmp_path / "one") != toys.weights(tmp_path / "three")
 
 
-def test_a_training_killed_between_its_two_parts_ends_the_same(table, all_sure, tmp_path, monkeypatch):
-    train(table, tmp_path / "straight")
-    real = pseudo_labels.train_on_own_labels
+def outcome(folder):
+    """Return all that a training decides."""
+    return toys.weights(folder), (folder / "history.csv").read_bytes()
 
-    def interrupted(*what, **how):
-        signal.raise_signal(signal.SIGINT)
-        return real(*what, **how)
 
-    monkeypatch.setattr(pseudo_labels, "train_on_own_labels", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(table, tmp_path / "broken")
+def interrupt(monkeypatch, call):
+    """Ask to stop while the losses of a step of self-training are computed, counted over all rounds."""
+    calls, losses = [], SelfTrainingTask.losses
+
+    def interrupted(self, net, batch):
+        calls.append(batch)
+        if len(calls) == call:
+            signal.raise_signal(signal.SIGINT)
+        return losses(self, net, batch)
+
+    monkeypatch.setattr(SelfTrainingTask, "losses", interrupted)
+
+
+# States of every third step: that of the fourth, last step of the first training is saved all the same.
+ROUNDS = {"self_training.rounds": 2, "training.save_every": 3}
+
+
+@pytest.fixture(scope="module")
+def straight(table, tmp_path_factory):
+    """A training that was never interrupted."""
+    folder = tmp_path_factory.mktemp("straight") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pseudo_labels, "label_cells", alternating)
+        train(table, folder, **ROUNDS)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("call", "step", "rounds"),
+    [(2, "after step 2 of 3", ["0"]), (4, "after step 1 of 3", ["0", "1"]), (6, "after step 3 of 3", ["0", "1"])],
+)
+def test_an_interrupted_self_training_resumes_to_the_same_model(
+    call, step, rounds, table, straight, all_sure, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        interrupt(patch, call)
+        with pytest.raises(Interrupted, match=step):
+            train(table, tmp_path / "cut", **ROUNDS)
+    assert sorted(path.name for path in (tmp_path / "cut" / "resume").glob("cells-*")) == [f"cells-{n}" for n in rounds]
+    listener = toys.Listener()
+    train(table, tmp_path / "cut", resume=True, events=listener, **ROUNDS)
+    assert {"going on after step 4 of 4", f"going on {step}"} <= set(listener.said)
+    assert (len([done for what, done, _ in listener.steps if what == "training"])) == 6 - call
+    assert outcome(tmp_path / "cut") == outcome(straight)
+    assert not (tmp_path / "cut" / "resume").exists()
+
+
+def test_a_training_killed_between_its_two_parts_ends_the_same(table, straight, all_sure, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(pseudo_labels, "train_on_pseudo_labels", lambda *_: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(table, tmp_path / "broken", **ROUNDS)
     assert not (tmp_path / "broken" / "model.json").exists()
-    monkeypatch.setattr(pseudo_labels, "train_on_own_labels", real)
-    train(table, tmp_path / "broken", resume=True)
-    assert toys.weights(tmp_path / "broken") == toys.weights(tmp_path / "straight")
+    train(table, tmp_path / "broken", resume=True, **ROUNDS)
+    assert outcome(tmp_path / "broken") == outcome(straight)
 
 
 @pytest.mark.parametrize("choices", [{"self_training.steps": 0}, {"cells.nuclei": "none"}])
@@ -141,17 +187,3 @@ def test_at_most_so_many_are_kept_of_each_kind_alike(most):
     assert len(kept) == len(set(kept.tolist())) == min(most, 60)
     counts = sorted([(kept < 40).sum(), ((kept >= 40) & (kept < 50)).sum(), (kept >= 50).sum()])
     assert counts == {7: [2, 2, 3], 30: [10, 10, 10], 100: [10, 10, 40]}[most]
-
-
-def test_mixtures_lie_between_two_windows_and_so_do_their_targets():
-    large = torch.zeros(8, 1, LARGE, LARGE)
-    large[:4] = 1.0
-    targets = np.repeat(np.eye(2, dtype=np.float32), 4, 0)
-    nowhere = torch.zeros(8, LARGE, LARGE, dtype=torch.bool)
-    plain = CellCrops(large, nowhere, targets, pseudo_labels.Augmentation(False, 0.0, 0.0), 0.0, 0.0, seed=0)
-    mixed = CellCrops(large, nowhere, targets, pseudo_labels.Augmentation(False, 0.0, 0.0), 0.0, 0.0, seed=0, mix=1.0)
-    assert set(plain.step(0, 16)[1].unique().tolist()) == {0.0, 1.0}
-    x, wanted = mixed.step(0, 16)
-    torch.testing.assert_close(x.mean((1, 2, 3)), wanted[:, 0])
-    torch.testing.assert_close(wanted.sum(1), torch.ones(16))
-    assert ((wanted > 0.05) & (wanted < 0.95)).any(1).sum() >= 3

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from solids_drawn import ellipsoid
 
+from bagscope.nets.sparse3d import ShapeNet
 from bagscope.ops.rotate import uniform_rotations
 from bagscope.ops.solids import surroundings
 from bagscope.volumes.samples import Bags, Rotations, ShapeFeed
 from bagscope.volumes.shapes import FEATURES, Pose, VoxelGrid, make_shape, on_voxel_grid, voxel_grid_of
+from solids_drawn import ellipsoid
 
 STILL = Pose(np.eye(3), np.zeros(3))
 TURNS = Rotations("full", 0.25, True, 0.0, 0.05, 20)
@@ -115,6 +116,17 @@ def test_a_bag_gives_no_more_shapes_than_are_looked_at():
     batch = ShapeFeed(bags, VoxelGrid(1.5, 2, 4), TURNS, 2, 3, seed=0).step(0, torch.device("cpu"))
     assert sorted(batch.lengths.tolist()) == [2, 3]
     assert batch.x[1].volumes == 5
+
+
+def test_lengths_count_the_shapes_that_the_network_gives_logits_for():
+    bags = Bags([[ball(4)] * 7, [ball(5)] * 2], np.eye(2), np.array([14, 15]))
+    feed = ShapeFeed(bags, VoxelGrid(1.5, 2, 4), TURNS, 2, 3, seed=0)
+    for batch in (feed.step(0, torch.device("cpu")), *feed.fixed(torch.device("cpu"))):
+        features, sites = batch.x
+        logits = ShapeNet(features.shape[1], 2).eval()(features, sites)
+        assert len(logits) == batch.lengths.sum() == 5
+        # Bag 14 is of the first class, bag 15 of the second.
+        assert batch.target.argmax(1).tolist() == [row - 14 for row in batch.rows.tolist()]
 
 
 @pytest.mark.parametrize(("reach", "mirrored"), [("full", 10), ("small", 10), ("none", 1)])

@@ -1,4 +1,4 @@
-"""How one image becomes a map, outlines and areas, tile by tile: what is held does not grow with the image."""
+"""Map, outlines and areas of an image, tile by tile, in memory that does not grow with the image."""
 
 from __future__ import annotations
 
@@ -137,21 +137,21 @@ def outlined(card: BlocksCard, maps: MapsSection) -> tuple[str, ...]:
 
 
 def limits_of(card: BlocksCard, maps: MapsSection) -> tuple[float, ...] | None:
-    """Thresholds by which pixels are decided: the model's, unless it is said now that the largest counts."""
+    """Return the thresholds that decide the class of a pixel: the model's, unless the settings ask for the largest."""
     return None if "threshold" in maps.model_fields_set and maps.threshold == "largest" else card.limits
 
 
 class _Sums:
-    """What is counted while an image goes by."""
+    """Counts of classes over the tiles of an image."""
 
     def __init__(self, card: BlocksCard, picture: Picture, rules: Rules):
         self._card, self._picture, self._rules = card, picture, rules
         count = len(card.classes)
         self._squares = squares(picture.height, picture.width, card.block_px)
         self._in_squares = np.zeros((len(self._squares.y0), count), np.int64)
-        own = picture.blocks
-        self._blocks = Boxes(own.y, own.y + own.size, own.x, own.x + own.size)
-        self._in_blocks = np.zeros((len(own), count), np.int64)
+        blocks = picture.blocks
+        self._blocks = Boxes(blocks.y, blocks.y + blocks.size, blocks.x, blocks.x + blocks.size)
+        self._in_blocks = np.zeros((len(blocks), count), np.int64)
         self._probability, self._unsure = np.zeros(count), 0
 
     def add(self, p: np.ndarray, classes: np.ndarray, y0: int, x0: int) -> None:
@@ -163,7 +163,7 @@ class _Sums:
             counts[at] += more
 
     def part(self, regions: int, names: tuple[str, str]) -> MapPart:
-        """Return what was counted."""
+        """Return the fractions, their intervals and the sums over blocks."""
         picture, area = self._picture, self._picture.height * self._picture.width
         count = len(self._card.classes)
         interval = share_interval(self._in_squares, self._rules.seed)
@@ -180,21 +180,22 @@ class _Sums:
             self._unsure / area,
             regions,
             *names,
-            self._of_blocks(),
+            self._block_sums(),
         )
 
-    def _of_blocks(self) -> tuple[BlockSums, ...]:
+    def _block_sums(self) -> tuple[BlockSums, ...]:
         shares = self._in_blocks / np.maximum(self._in_blocks.sum(1, keepdims=True), 1)
-        coarse = self._picture.blocks.coarse
-        found = []
-        for name in sorted(set(map(str, coarse))):
-            own = shares[np.array([str(one) == name for one in coarse])]
-            found.append(BlockSums(name, len(own), tuple(own.sum(0).tolist()), tuple((own**2).sum(0).tolist())))
-        return tuple(found)
+        coarse = np.array([str(name) for name in self._picture.blocks.coarse])
+        sums = []
+        for name in np.unique(coarse).tolist():
+            of_class = shares[coarse == name]
+            totals, of_squares = of_class.sum(0).tolist(), (of_class**2).sum(0).tolist()
+            sums.append(BlockSums(name, len(of_class), tuple(totals), tuple(of_squares)))
+        return tuple(sums)
 
 
 class _Regions:
-    """What becomes of outlines: lines of GeoJSON, and rows of a table."""
+    """Outlines as lines of GeoJSON and as rows of a table."""
 
     def __init__(self, picture: Picture, places: Places, maps: MapsSection, card: BlocksCard):
         self._picture, self._maps, self._card = picture, maps, card
@@ -203,11 +204,11 @@ class _Regions:
 
     @property
     def count(self) -> int:
-        """Regions until now."""
+        """Number of regions so far."""
         return len(self._rows["region"])
 
     def lines(self, name: str, outlines: Sequence[Outline]) -> Iterator[bytes]:
-        """Yield the outlines of a class, as they stand in the file."""
+        """Yield the outlines of a class as lines of the GeoJSON file."""
         for outline in outlines:
             if outline.pixels < self._maps.least_area:
                 continue

@@ -1,4 +1,4 @@
-"""Which blocks an expert is asked about: drawn from the images of a screen, read, and written as a sheet and a form."""
+"""Sample of blocks for an expert: drawn from the images of a screen, and written as a sheet and a form."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bagscope.engine.compute import threads
 from bagscope.engine.events import Events
 from bagscope.engine.failures import FAILURES, failure_table, of_check
 from bagscope.engine.inputs import channels_of, make_source
+from bagscope.engine.run import Target
 from bagscope.errors import BagscopeError, FolderError, Problem, SettingsError, TableError, nearest
 from bagscope.files.folder import claimed
 from bagscope.files.header import Header
@@ -32,6 +33,7 @@ from bagscope.tables.table import Screen
 
 FORM, SHEET, PICTURE = "form.csv", "sheet.html", "sheet.png"
 OURS = (FORM, SHEET, PICTURE, FAILURES)
+PLACE_COLUMNS = ("x", "y", "size", "coarse")
 
 
 class Sheet(Protocol):
@@ -54,7 +56,7 @@ class Sampled:
 
 
 def sample_blocks(
-    screen: Path | str, out: Path, request: Request, job: BlocksReadJob, sheet: Sheet, overwrite: bool, events: Events
+    screen: Path | str, target: Target, request: Request, job: BlocksReadJob, sheet: Sheet, events: Events
 ) -> Sampled:
     """Draw blocks of each coarse class, and write form.csv, sheet.html and sheet.png; see the docs on blocks.
 
@@ -63,26 +65,28 @@ def sample_blocks(
     Raises
     ------
     TableError : no blocks, or an earlier form that does not belong to this table. SettingsError : no such class.
-    FolderError : `out` is in use, or holds a form that somebody has begun to fill in.
+    FolderError : the folder is in use, or holds a form that somebody has begun to fill in.
     """
+    out = target.folder
     _refuse_filled(out)
     with (
         threads(job.compute.threads),
-        claimed(out, OURS, finished=FORM, overwrite=overwrite),
+        claimed(out, OURS, finished=FORM, overwrite=target.overwrite),
         DecodingWorker(job.compute.io_timeout) as worker,
     ):
-        found = _candidates(screen, job, request, worker, events)
-        source, failures = make_source(found.screen, found.headers, job.images, found.channels, worker, 0)
-        form, views, more = draw_blocks(found, source, request, events)
-        failures = [*of_check(found.screen, found.problems), *failures, *more]
+        candidates = _candidates(screen, job, request, worker, events)
+        table = candidates.screen
+        source, misfits = make_source(table, candidates.headers, job.images, candidates.channels, worker, 0)
+        form, views, unreadable = draw_blocks(candidates, source, request, events)
+        failures = [*of_check(table, candidates.problems), *misfits, *unreadable]
         if failures:
-            write_atomic(out / FAILURES, csv_bytes(failure_table(found.screen, failures)))
-            events.warn(f"{len(failures)} of {len(found.screen)} images failed, see {out / FAILURES}")
+            write_atomic(out / FAILURES, csv_bytes(failure_table(table, failures)))
+            events.warn(f"{len(failures)} of {len(table)} images failed, see {out / FAILURES}")
         write_atomic(out / PICTURE, sheet.picture(form, views))
         write_atomic(out / SHEET, sheet.page(form, views))
         write_atomic(out / FORM, form.to_csv())
-    there = form.blocks["coarse"].value_counts().to_dict()
-    short = {name: there.get(name, 0) for name in found.classes if there.get(name, 0) < request.per_class}
+    counts = form.blocks["coarse"].value_counts().to_dict()
+    short = {name: counts.get(name, 0) for name in candidates.classes if counts.get(name, 0) < request.per_class}
     return Sampled(form, len(failures), short)
 
 
@@ -92,22 +96,22 @@ def _candidates(
     before = _form_of_before(request, events)
     report = check_images(screen, job)
     report.refuse()
-    found, file = cast(Screen, report.screen), str(report.screen.path or "") if report.screen else ""
+    table = cast(Screen, report.screen)
     # Pixel labels, where there are any, are nothing to draw by.
     section = job.blocks.model_copy(update={"pixels": ""})
-    known, more = known_blocks(found, report.headers, job.images, LabelReading(section, 0, worker))
+    known, more = known_blocks(table, report.headers, job.images, LabelReading(section, 0, worker))
     problems = [*report.problems, *more]
     for problem in problems:
         if problem.severity != "refuse":
             events.warn(str(problem))
     refused = [problem for problem in problems if problem.severity == "refuse"]
     if refused or not known:
-        raise TableError(refused or [no_blocks(file)])
-    names = _names(found, list(report.headers))
-    at = np.concatenate([np.full(len(one.blocks), k) for k, one in known.items()])
-    parts = [pd.DataFrame({"x": b.x, "y": b.y, "size": b.size, "coarse": b.coarse}) for b in
-             (one.blocks for one in known.values())]  # fmt: skip
-    places = pd.concat(parts, ignore_index=True)
+        raise TableError(refused or [no_blocks(str(table.path or ""))])
+    names = _names(table, list(report.headers))
+    blocks_of = {position: labels.blocks for position, labels in known.items()}
+    at = np.concatenate([np.full(len(blocks), position) for position, blocks in blocks_of.items()])
+    tables = [pd.DataFrame({name: getattr(blocks, name) for name in PLACE_COLUMNS}) for blocks in blocks_of.values()]
+    places = pd.concat(tables, ignore_index=True)
     classes = in_order(places["coarse"].astype(str).tolist())
     for name in request.only:
         if name not in classes:
@@ -115,10 +119,10 @@ def _candidates(
             raise SettingsError(cause, f"There are {', '.join(classes[:20])}.", code="no_class")
     classes = [name for name in classes if not request.only or name in request.only]
     headers = dict(report.headers)
-    channels = channels_of(found, headers, job.images.channels)
+    channels = channels_of(table, headers, job.images.channels)
     _refuse_strangers(before, headers, names, str(request.more))
-    groups = groups_of(found.rows).tolist()
-    return Candidates(found, headers, channels, names, groups, at, places, classes, before, tuple(problems))
+    groups = groups_of(table.rows).tolist()
+    return Candidates(table, headers, channels, names, groups, at, places, classes, before, tuple(problems))
 
 
 def _form_of_before(request: Request, events: Events) -> Form:

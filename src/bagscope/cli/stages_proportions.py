@@ -35,6 +35,7 @@ def sample_table(
     # Here, since reading a form needs neither pictures nor torch.
     from bagscope.blocks.draw_blocks import Request
     from bagscope.blocks.sample_blocks import sample_blocks
+    from bagscope.engine.run import Target
     from bagscope.report import block_sheet
 
     job: Any = make_job(BlocksReadJob, config, given)
@@ -47,7 +48,7 @@ def sample_table(
         more=more,
         seed=job.seed,
     )
-    return sample_blocks(table, out, request, job, block_sheet, overwrite, console)
+    return sample_blocks(table, Target(out, overwrite=overwrite), request, job, block_sheet, console)
 
 
 def read_form_into(form: Path, out: Path, console: Console) -> tuple[list[str], dict[str, Any], list[str]]:

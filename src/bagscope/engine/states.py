@@ -37,7 +37,7 @@ class Checkpoints:
 
 
 def save(folder: Path, state: dict[str, Any], step: int) -> None:
-    """Write a state and then its description; only a described state counts. The two newest are kept."""
+    """Write a state and then its description; only a described state counts. Older states than two are deleted."""
     folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -51,14 +51,14 @@ def save(folder: Path, state: dict[str, Any], step: int) -> None:
 
 
 def newest(folder: Path, fingerprint: str, events: Events) -> dict[str, Any] | None:
-    """Return the newest whole state, by the step in its description, or None; damaged ones are said and passed over.
+    """Return the newest intact state, by the step in its description, or None; damaged ones are reported and skipped.
 
     Raises
     ------
     ModelError : the state belongs to other rows, files or settings.
     """
     for step, description in _described(folder):
-        state = _whole(description, step, events)
+        state = _intact(description, step, events)
         if state is None:
             continue
         if state["fingerprint"] != fingerprint:
@@ -68,8 +68,8 @@ def newest(folder: Path, fingerprint: str, events: Events) -> dict[str, Any] | N
     return None
 
 
-def _whole(description: Path, step: int, events: Events) -> dict[str, Any] | None:
-    """Return a state that is as it was written; of any other say why it is passed over."""
+def _intact(description: Path, step: int, events: Events) -> dict[str, Any] | None:
+    """Return a state that is intact; of any other report why it is skipped."""
     path = description.with_suffix(".pt")
     try:
         payload = path.read_bytes()
@@ -89,10 +89,10 @@ def _whole(description: Path, step: int, events: Events) -> dict[str, Any] | Non
 
 
 def _described(folder: Path) -> list[tuple[int, Path]]:
-    found = []
+    described = []
     for path in folder.glob("state-*.json"):
         try:
-            found.append((int(read_json(path, SMALL_JSON)["step"]), path))
+            described.append((int(read_json(path, SMALL_JSON)["step"]), path))
         except (BagscopeError, KeyError, TypeError, ValueError):
-            continue  # a description that was cut is no description
-    return sorted(found, reverse=True)
+            continue  # a truncated description does not count
+    return sorted(described, reverse=True)

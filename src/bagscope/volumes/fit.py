@@ -92,7 +92,8 @@ def fit_one(
     bags, groups, measures = bags_of(train, classes, job)
     validation_bags = bags_of(validation, classes, job)[0] if len(validation) else None
     names = list(train.found[0].solids[0].measures)
-    task = setup.make_task(job, classes, bags, validation_bags, names, train.spacings, run.device)
+    training_bags = setup.TrainingBags(bags, validation_bags, names, train.spacings)
+    task = setup.make_task(job, classes, training_bags, run.device)
     fitted = loop.fit(task, job.training, Execution(run.device, seed=job.seed), checkpoints, run.events)
     card = task.learned(fitted.network)
     network = setup.build_network(card)

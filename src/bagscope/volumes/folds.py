@@ -35,7 +35,7 @@ from bagscope.volumes.predict import open_model
 from bagscope.volumes.score import VolumeScorer, predict_volumes, write_scores
 from bagscope.volumes.shape_compare import comparison
 from bagscope.volumes.solids import six_of
-from bagscope.volumes.traditional import traditional
+from bagscope.volumes.traditional import MeasuredBags, traditional
 
 COMPARISON = "comparison.csv"
 
@@ -129,8 +129,8 @@ def scored_fold(
     trained, train_groups, train_means = bags_of(seen, classes, job)
     target = np.where(trained.targets.sum(1) > 0, trained.targets.argmax(1), len(card.classes))
     methods = {"default": scores.head, "network": scores.network, "measures": scores.measures}
-    methods |= traditional(train_means, target, train_groups, means, six_of(card.measures), len(card.outputs),
-                           job.seed)  # fmt: skip
+    measured = MeasuredBags(train_means, target, train_groups, len(card.outputs))
+    methods |= traditional(measured, means, six_of(card.measures), job.seed)
     columns: dict[str, Any] = {"row": bags.ids, "group": groups, "target": number}
     for method, values in methods.items():
         columns |= {f"{method}:{name}": values[:, k] for k, name in enumerate(card.outputs)}

@@ -15,7 +15,7 @@ import torch
 from bagscope.engine import score_folder
 from bagscope.engine.check import CheckReport
 from bagscope.engine.failures import FAILURES, Failure, of_check
-from bagscope.engine.loaded import LoadedModel
+from bagscope.engine.loaded import LoadedModel, TrainedNetwork
 from bagscope.engine.parts import PARTS, CellPart, FieldPart, Parts, fingerprint
 from bagscope.engine.predictions import Predictions, RowLimit, score_each, training_splits
 from bagscope.engine.run import Run
@@ -33,7 +33,7 @@ from bagscope.volumes.importance import importance_of
 from bagscope.volumes.rows import RowShapes, reading_of_job, reading_of_model, shapes_of_row, volume_signature
 from bagscope.volumes.setup import embeddings
 from bagscope.volumes.shape_scores import judged_solids, judged_together
-from bagscope.volumes.solid_pictures import SOLIDS, keep_pictures, pictures_path, write_solids
+from bagscope.volumes.solid_pictures import SOLIDS, pictures_path, write_pictures, write_solids
 
 VOLUMES = ("volumes.parquet", "volumes.csv")
 MAPS = "maps"
@@ -101,7 +101,8 @@ class VolumeScorer:
         described = embeddings(model.network, card, [solid.shape for solid in shapes.solids], model.device)
         np.savez(stream, embeddings=described, logits=bag.logits, measures=bag.measures)
         write_atomic(_shapes_path(self.parts, at), stream.getvalue(), durable=False)
-        keep_pictures(self.parts, at, model.network, card, shapes.solids, table, model.device)
+        as_read = TrainedNetwork(model.network, card, model.device)
+        write_pictures(pictures_path(self.parts, at), as_read, shapes.solids, table)
         name = self._write_map(at, shapes, table) if self.run.job.cells.maps else ""
         called = tuple(int((table["call"] == label).sum()) for label in model.classes)
         cells = CellPart(len(table), called, _digest(self.parts, at), "", name)

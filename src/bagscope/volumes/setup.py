@@ -57,31 +57,30 @@ def prepare(job: ShapesReadJob, card: ShapesCard | None = None) -> ShapesReadJob
     return job
 
 
-def make_task(
-    job: VolumesJob,
-    told: Vocabulary,
-    train: Bags,
-    validation: Bags | None,
-    measures: Sequence[str],
-    spacings: Sequence[tuple[float, float, float]],
-    device: torch.device,
-) -> VolumesTask:
-    """Make the task of bags of shapes.
+@dataclass(frozen=True)
+class TrainingBags:
+    """Bags of shapes to train and to validate on.
 
-    Parameters
-    ----------
-    told : what the labels can say.
     measures : names of the measures of a shape. spacings : of the training volumes.
     """
-    every = [shape for bag in train.shapes for shape in bag]
-    lattice = voxel_grid_of(every, job.network.cells)
-    for shape in every:
+
+    train: Bags
+    validation: Bags | None
+    measures: Sequence[str]
+    spacings: Sequence[tuple[float, float, float]]
+
+
+def make_task(job: VolumesJob, classes: Vocabulary, bags: TrainingBags, device: torch.device) -> VolumesTask:
+    """Make the task of bags of shapes."""
+    shapes = [shape for bag in bags.train.shapes for shape in bag]
+    lattice = voxel_grid_of(shapes, job.network.cells)
+    for shape in shapes:
         refuse_huge(shape, lattice)
     card = ShapesCard(
         task=job.task,
-        classes=told.classes,
-        several_labels=told.several,
-        none_trained=told.none,
+        classes=classes.classes,
+        several_labels=classes.several,
+        none_trained=classes.none,
         network=job.network.model_dump(),
         pooling=job.pooling.model_dump(),
         calls=CallCard(threshold=job.calls.threshold, confidence=job.calls.confidence),
@@ -90,28 +89,29 @@ def make_task(
         turns=TurnsSection(**job.turns.model_dump()),
         bags=BagsSection(**job.bags.model_dump()),
         lattice=VoxelGridCard(cell=lattice.cell, depth=lattice.depth, thickness=lattice.thickness),
-        measures=tuple(measures),
+        measures=tuple(bags.measures),
         use=job.measures.use,
-        spacings=tuple(sorted(set(spacings))),
+        spacings=tuple(sorted(set(bags.spacings))),
         training={"steps": job.training.steps, "seed": job.seed},
         created={},
     )
-    return VolumesTask(job, card, train, validation, device)
+    return VolumesTask(job, card, bags.train, bags.validation, device)
 
 
-def fit_measures(measures: np.ndarray, targets: np.ndarray, groups: np.ndarray, card: ShapesCard, strength: float,
-                 seed: int) -> Linear:  # fmt: skip
+def fit_measures(
+    measures: np.ndarray, targets: np.ndarray, groups: np.ndarray, card: ShapesCard, strength: float, seed: int
+) -> Linear:
     """Fit the regression beside the network on bags' mean measures.
 
     Parameters
     ----------
-    measures : (B, M). targets : (B, K), all 0 where no class applies. groups : (B,) what is never cut.
+    measures : (B, M). targets : (B, K), all 0 where no class applies. groups : (B,) groups that are never cut.
     """
     if card.several_labels:
-        fits = [fit_linear(measures, (targets[:, k] > 0).astype(int), groups, 2, strength, seed)
-                for k in range(targets.shape[1])]  # fmt: skip
-        weight = np.stack([one.weight[1] - one.weight[0] for one in fits])
-        bias = np.array([one.bias[1] - one.bias[0] for one in fits])
+        has_class = (targets > 0).astype(int)
+        fits = [fit_linear(measures, column, groups, 2, strength, seed) for column in has_class.T]
+        weight = np.stack([fit.weight[1] - fit.weight[0] for fit in fits])
+        bias = np.array([fit.bias[1] - fit.bias[0] for fit in fits])
         return replace(fits[0], weight=weight, bias=bias)
     number = np.where(targets.sum(1) > 0, targets.argmax(1), targets.shape[1])
     return fit_linear(measures, number, groups, len(card.outputs), strength, seed)
