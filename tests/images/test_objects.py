@@ -11,8 +11,8 @@ import toys
 from bagscope.engine.card import CallCard
 from bagscope.files.writer import write_ome_tiff
 from bagscope.images.card import CellCard, IntensityCard, ModelCard, ScaleCard
-from bagscope.images.cells import FieldView
 from bagscope.images.class_regions import bright, class_region, present_regions
+from bagscope.images.field_view import FieldView
 from bagscope.images.objects import parts
 from bagscope.images.self_training import labels_within
 

@@ -18,8 +18,9 @@ from bagscope.files.signature import signature
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_atomic, write_ome_tiff
 from bagscope.images.card import ModelCard
-from bagscope.images.cells import Cells, FieldView, Known, field_maps, find_cells
+from bagscope.images.cells import Cells, Known, field_maps, find_cells
 from bagscope.images.centres import read_centres
+from bagscope.images.field_view import FieldView
 from bagscope.images.nuclear import nuclear_channel
 from bagscope.settings.sections import CellsSection
 from bagscope.tables.calls import cell_calls

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy import ndimage
 
+from bagscope.images.field_view import FieldView
 from bagscope.ops.regions import DARK, relevance_region, two_levels
-
-if TYPE_CHECKING:
-    from bagscope.images.cells import FieldView
 
 # Smoothing of a map in rescaled pixels, and what counts as high: half of the map's own Otsu threshold, half of the way
 # to the middle of grey values. Chosen on cluttered digits of sets that no result rests on.

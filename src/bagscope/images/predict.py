@@ -12,7 +12,7 @@ from bagscope.engine.scoring import ScreenModel
 from bagscope.errors import ImageReadError
 from bagscope.images import activations
 from bagscope.images.card import ModelCard
-from bagscope.images.cells import FieldView
+from bagscope.images.field_view import FieldView
 from bagscope.images.prediction import Prediction
 from bagscope.images.scoring import element_centres, score_field
 from bagscope.images.task import build_network
