@@ -60,7 +60,9 @@ def _path(circle: dict[str, set[str]]) -> str:
     try:
         TopologicalSorter(circle).prepare()
     except CycleError as error:
-        return " -> ".join(reversed(error.args[1]))
+        path = error.args[1][:0:-1]  # from the importing module to the imported one; the first stands at both ends
+        start = path.index(min(path))
+        return " -> ".join([*path[start:], *path[:start], path[start]])
     message = "no circle"
     raise ValueError(message)
 
