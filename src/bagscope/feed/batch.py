@@ -23,11 +23,3 @@ class Batch:
     lengths: Tensor
     target: Tensor
     rows: np.ndarray
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Numbers on their way home: one row id and one line of values per bag."""
-
-    rows: np.ndarray
-    values: dict[str, np.ndarray]

@@ -187,18 +187,6 @@ def strided(features: Tensor, weight: Tensor, halved: Halved) -> Tensor:
     return _Strided.apply(features, weight, halved.children, halved.parent, halved.corner)
 
 
-def block_mean(features: Tensor, halved: Halved) -> Tensor:
-    """Mean over the occupied children of each coarser site, (N, F) to (M, F)."""
-    total = features.new_zeros(len(halved.sites), features.shape[1]).index_add(0, halved.parent, features)
-    return total / torch.bincount(halved.parent, minlength=len(halved.sites))[:, None].to(features.dtype)
-
-
-def block_max(features: Tensor, halved: Halved) -> Tensor:
-    """Largest over the occupied children of each coarser site, (N, F) to (M, F)."""
-    lowest = features.new_full((len(halved.sites), features.shape[1]), -torch.inf)
-    return lowest.scatter_reduce(0, halved.parent[:, None].expand_as(features), features, "amax", include_self=False)
-
-
 def to_dense(features: Tensor, sites: Sites) -> Tensor:
     """Return (volumes, F, Z, Y, X), 0 where no site is occupied."""
     total = sites.volumes * math.prod(sites.shape)
