@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bagscope.atomic import replacing
 from bagscope.blocks.card import BlocksCard
 from bagscope.blocks.map_evaluation import EVALUATION, evaluation_table, map_accuracy, truth_of
 from bagscope.blocks.map_image import Picture, Places, Rules, limits_of, make_map, outlined, tile_edge
@@ -48,7 +49,6 @@ from bagscope.files.names import field_name
 from bagscope.files.reader import Header
 from bagscope.files.signature import signature
 from bagscope.files.tile_store import TileStore
-from bagscope.files.writer import replacing
 from bagscope.settings.block_sections import BlocksSection
 from bagscope.settings.jobs import BlocksReadJob
 from bagscope.tables.boxes import Blocks
