@@ -6,6 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+from bagscope.files import run_names
+
 # Which package may import which; docs/architecture.md says why. A package may always import itself.
 _BELOW_FEED = {"errors", "atomic", "registry", "tables", "files", "ops"}
 _BELOW_ENGINE = _BELOW_FEED | {"settings", "nets", "feed", "exports.geojson"}
@@ -32,7 +34,9 @@ MAY_IMPORT = {
     "exports": {"errors", "tables", "files", "ops"},
     "api": {"errors", "settings", "tables", "engine"} | TASKS,
     "reproduce": _BELOW_TASKS | TASKS | {"api", "synth", "importers", "report.figures", "report.page"},
-    "cli": {"errors", "settings", "api", "engine", "report", "exports", "importers", "synth", "reproduce"} | TASKS,
+    "cli": {"errors", "settings", "files.run_names", "api", "engine", "report", "exports", "importers", "synth"}
+    | {"reproduce"}
+    | TASKS,
     "poolings": {"ops"},
     "__main__": {"cli"},
 }
@@ -62,6 +66,11 @@ DO_WITHOUT = {
 IMPORT_NOTHING = {"bagscope.ops"}
 SAME_AS = {"torchmetrics": "torch", "pytorch_lightning": "lightning", "ome_zarr": "zarr"}
 KNOW_TASKS = {"settings", "cli"}
+# Packages that write or read the files of a run, and the names of these files.
+NAME_RUN_FILES = {"engine", "report", "cli", *TASKS}
+_VALUES = [value for name, value in vars(run_names).items() if name.isupper()]
+RUN_FILES = {name for value in _VALUES for name in ([value] if isinstance(value, str) else value) if "." in name}
+RUN_FILES -= {run_names.SHEET}  # a template of the report has this name too
 BANNED_NAMES = {"util", "utils", "helper", "helpers", "common", "misc", "core"}
 UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "read_pickle", "to_pickle", "system", "popen"}
@@ -267,6 +276,17 @@ def talks(source: str, module: str) -> list[str]:
     return faults
 
 
+def file_name_twice(source: str, module: str) -> list[str]:
+    """Faults: the name of a file of a model or score folder, which `files/run_names` states once."""
+    if package_of(module) not in NAME_RUN_FILES:
+        return []
+    return [
+        f"{module}:{node.lineno} names '{node.value}': import it from bagscope.files.run_names"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in RUN_FILES
+    ]
+
+
 def too_long(source: str, module: str) -> list[str]:
     """Faults: a file above 400 lines, a function body above 70."""
     lines = source.count("\n")
@@ -308,6 +328,7 @@ RULES = (
     relative_import,
     hidden_import,
     talks,
+    file_name_twice,
     too_long,
     vague_name,
     no_question,

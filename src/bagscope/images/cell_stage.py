@@ -14,6 +14,7 @@ from bagscope.engine.parts import CellPart, Parts
 from bagscope.errors import BagscopeError, ImageReadError, ModelError, Problem, SettingsError
 from bagscope.files.names import field_name
 from bagscope.files.reader import read_labels
+from bagscope.files.run_names import MAPS, MASKS
 from bagscope.files.signature import signature
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_atomic, write_ome_tiff
@@ -28,7 +29,6 @@ from bagscope.tables.frames import parquet_bytes
 from bagscope.tables.probabilities import sigmoid
 from bagscope.tables.table import Screen
 
-MASKS, MAPS = "masks", "maps"
 OWN, NOWHERE = "own", "none"
 
 

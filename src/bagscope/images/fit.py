@@ -15,9 +15,10 @@ from bagscope.engine.compute import trains_in_bf16
 from bagscope.engine.failures import Failure, of_error
 from bagscope.engine.plan import Plan, plan_of
 from bagscope.engine.run import Run
-from bagscope.engine.training import RESUME, Trained, created, finished_card, split_file, write_model
+from bagscope.engine.training import Trained, created, finished_card, split_file, write_model
 from bagscope.errors import ImageReadError, Problem, TableError
 from bagscope.feed.cache import Pad
+from bagscope.files.run_names import RESUME
 from bagscope.images.calibrate import calibration_of
 from bagscope.images.card import ModelCard
 from bagscope.images.pseudo_labels import learn_cells
