@@ -127,19 +127,8 @@ def write_ome_tiff(
     if pixels.ndim != 3 or len(pixels) != len(channel_names) or not pixels.size:
         message = f"pixels {pixels.shape} and channels {tuple(channel_names)}: (C, H, W) and C names are expected"
         raise ValueError(message)
-    # tifffile would take one from clock and network card, so that no two runs made the same file.
-    own = uuid.UUID(bytes=hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest())
-    size = {} if pixel_um is None else {f"PhysicalSize{axis}": pixel_um for axis in "XY"}
-    units = {f"{name}Unit": "µm" for name in size}
-    with replacing(Path(path), pixels.nbytes) as stream:
-        tifffile.imwrite(
-            stream,
-            pixels,
-            ome=True,
-            photometric="minisblack",
-            compression=compression,
-            metadata={"axes": "CYX", "UUID": str(own), "Channel": {"Name": list(channel_names)}, **size, **units},
-        )
+    sizes = {} if pixel_um is None else {f"PhysicalSize{axis}": pixel_um for axis in "XY"}
+    _write_tiff(Path(path), pixels, {"axes": "CYX", "Channel": {"Name": list(channel_names)}}, sizes, compression)
 
 
 def write_volume_tiff(path: Path | str, voxels: np.ndarray, *, spacing: Sequence[float]) -> None:
@@ -153,18 +142,19 @@ def write_volume_tiff(path: Path | str, voxels: np.ndarray, *, spacing: Sequence
     ------
     FolderError : as `write_atomic`.
     """
-    own = uuid.UUID(bytes=hashlib.blake2b(np.ascontiguousarray(voxels).data, digest_size=16).digest())
     sizes = {f"PhysicalSize{axis}": float(edge) for axis, edge in zip("ZYX", spacing, strict=True)}
+    _write_tiff(Path(path), voxels, {"axes": "ZYX"}, sizes, "zlib")
+
+
+def _write_tiff(
+    path: Path, pixels: np.ndarray, described: dict[str, Any], sizes: dict[str, float], compression: str | None
+) -> None:
+    # tifffile would derive an identifier from clock and network card, so that no two runs made the same file.
+    identifier = uuid.UUID(bytes=hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest())
     units = {f"{name}Unit": "µm" for name in sizes}
-    with replacing(Path(path), voxels.nbytes) as stream:
-        tifffile.imwrite(
-            stream,
-            voxels,
-            ome=True,
-            photometric="minisblack",
-            compression="zlib",
-            metadata={"axes": "ZYX", "UUID": str(own), **sizes, **units},
-        )
+    metadata = {**described, "UUID": str(identifier), **sizes, **units}
+    with replacing(path, pixels.nbytes) as stream:
+        tifffile.imwrite(stream, pixels, ome=True, photometric="minisblack", compression=compression, metadata=metadata)
 
 
 @contextmanager
