@@ -1,7 +1,10 @@
-"""Where a volume is occupied, who neighbours whom there, and convolutions that compute nowhere else.
+"""Occupied sites of volumes, their neighbours, and sparse convolutions that compute at these sites alone.
 
-A batch of volumes is a list of occupied sites with a row of features each. What an operator needs to know of the
-sites, its tables, is built once for each resolution and shared by all layers there.
+A batch of volumes is a list of occupied sites with a row of features each. The tables of neighbours that operators
+need are built once for each resolution and shared by all layers there.
+
+Written here in plain PyTorch because spconv and MinkowskiEngine need CUDA and a compiler that fits the installed
+PyTorch: bagscope has to install with pip, and to train and score on the CPU of a laptop.
 
 Source: Graham, arXiv 1505.02890 (2015); Graham and van der Maaten, arXiv 1706.01307 (2017).
 """
