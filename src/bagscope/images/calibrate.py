@@ -76,6 +76,7 @@ def _well_logits(
             head = score_field(network, card, read, size, tile, device).head.astype(np.float64)
         except ImageReadError:
             head = np.full(len(card.classes) + (card.none_trained and not card.several_labels), np.nan)
+        # log_softmax as in `tables.levels.aggregate`: to the last digit the numbers that wells are scored by.
         found.append(head if card.several_labels else log_softmax(head[None])[0])
     return pd.DataFrame(np.stack(found)).groupby(well_of, sort=False).mean().to_numpy()
 

@@ -99,6 +99,8 @@ def aggregate(
     images = finished(image_keys(keys), judged(log_odds, logits))
     well_of, wells = wells_of(keys)
     odds, heads_of = bags or (log_odds, logits)
+    # A constant per field drops out of the softmax of the mean, so log_softmax changes nothing but the last digits; it
+    # stays because without it the scores of older versions would not be reproduced exactly.
     summed = odds, heads_of if several else log_softmax(heads_of)
     means = [_mean(values, well_of, scored, len(wells)) for values in summed]
     of_wells = judged(*means)

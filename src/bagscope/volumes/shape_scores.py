@@ -61,6 +61,7 @@ def judged_solids(
     measures = measures_of(solids)
     each = judge_bags(judge, card, logits, measures, [1] * len(solids))
     if card.bags.by == "shape":
+        # log_softmax as in `tables.levels.aggregate`: redundant, but the last digits of scores depend on it.
         head = each.head if card.several_labels else log_softmax(each.head)
         bag = each.log_odds.mean(0), head.mean(0)
     else:
