@@ -202,7 +202,7 @@ def _card(
         channels=channels,
         network=job.network.model_dump(),
         pooling=job.pooling.model_dump(),
-        grid=_grid(job, len(channels)).told(),
+        grid=_grid(job, len(channels)).as_dict(),
         intensity=IntensityCard(dark=learned.dark, background=learned.background, spread=learned.spread),
         likeness=_likeness(setup.measured),
         reading=ReadingCard(**{name: getattr(job.images, name) for name in ReadingCard.model_fields}),

@@ -52,8 +52,8 @@ def build_network(card: ModelCard) -> BagNet:
     pooling = make_pooling(classes=len(card.classes), **checked_options(PoolingSection, card.pooling, "pooling"))
     kind = NETWORKS.load(options.pop("name"))
     body = kind(len(card.channels), len(card.classes), scores=pooling.wants_scores, **options)
-    if card.grid != body.grid.told():
-        cause = f"grid {card.grid}, the network has {body.grid.told()}"
+    if card.grid != body.grid.as_dict():
+        cause = f"grid {card.grid}, the network has {body.grid.as_dict()}"
         raise ModelError(cause, "The card was changed; train again.", code="bad_card")
     cells = copy.deepcopy(body) if card.cells and card.cells.self_trained else None
     return BagNet(body, pooling, len(card.classes), card.none_trained and not card.several_labels, cells)

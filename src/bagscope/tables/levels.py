@@ -167,7 +167,7 @@ def _finish(
     columns |= {name: frame[name].to_numpy() for name in last if name not in ("split", "unlike")}
     ends = interval or ()
     for k, name in enumerate(classes):
-        for kind, part in (("mil_probability", "mil"), ("probability", "own")):
+        for kind, part in (("mil_probability", "mil"), ("probability", "head")):
             columns[f"{kind}:{name}"] = getattr(scores, part)[:, k]
             for word, end in zip(("low", "high"), ends, strict=False):
                 columns[f"{kind}_{word}:{name}"] = getattr(end, part)[:, k]
@@ -176,7 +176,7 @@ def _finish(
         for word, end in zip(("low", "high"), ends, strict=False):
             columns[f"probability_{word}:none"] = end.none
     calls, confidence = make_calls(
-        scores.mil, scores.own, classes, none_probability=scores.none, several=several, rule=rule
+        scores.mil, scores.head, classes, none_probability=scores.none, several=several, rule=rule
     )
     columns |= {"call": calls, "confidence": confidence}
     columns["split"] = frame["split"].to_numpy() if "split" in frame else np.full(len(frame), "", dtype=object)
