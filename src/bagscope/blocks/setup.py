@@ -143,16 +143,20 @@ def _scaling(job: BlocksJob, store: PixelStore) -> ScalingCard:
 def pseudo_label_pixels(
     maps: Sequence[np.ndarray], blocks: Sequence[Blocks], shares: Sequence[float], share: float, beyond: float
 ) -> list[np.ndarray]:
-    """Label the pixels whose rank leaves no doubt, with the number of their class from 1 on; the rest is 0.
+    """Label confident pixels by the number of their class, from 1 on; all others are 0.
 
-    Of all pixels of blocks (of others no share is known), those of a class that is expected on a share s are its surest
-    max(share s, 1 - beyond (1 - s)): fewer than expected, and at least all that would be left if the others held as
-    much more than expected.
+    For a class with expected fraction s of the pixels inside blocks, the pixels of its highest probabilities are
+    labelled: a fraction max(share * s, 1 - beyond * (1 - s)) of all pixels inside blocks. The second term matters when
+    s is near 1. With more than two classes a pixel is labelled as its most probable class only. Pixels outside blocks
+    have no expected fraction and are not labelled.
 
     Parameters
     ----------
-    maps : (C, H, W) probabilities of each image. blocks : of each image. shares : (C,) expected share of each class.
-    share : in (0, 1]. beyond : at least 1.
+    maps : (C, H, W) probabilities of each image.
+    blocks : of each image.
+    shares : (C,) expected fraction of each class.
+    share : in (0, 1], part of the expected pixels of a class that is labelled at least.
+    beyond : >= 1, factor by which the other classes may exceed their expected fraction.
     """
     inside = [covered(own, *one.shape[1:]) for own, one in zip(blocks, maps, strict=True)]
     every = np.concatenate([one[:, known] for one, known in zip(maps, inside, strict=True)], 1)
@@ -165,8 +169,8 @@ def pseudo_label_pixels(
         best = one.argmax(0) if len(one) > 2 else None
         found = np.zeros(one.shape[1:], np.uint8)
         for c, limit in enumerate(limits):
-            sure = known & (one[c] >= limit)
-            found[sure if best is None else sure & (best == c)] = c + 1
+            confident = known & (one[c] >= limit)
+            found[confident if best is None else confident & (best == c)] = c + 1
         labels.append(found)
     return labels
 
