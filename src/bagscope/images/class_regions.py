@@ -30,7 +30,7 @@ def strength(view: FieldView, k: int) -> np.ndarray:
 
 
 def present_regions(view: FieldView) -> np.ndarray:
-    """Return the regions of the field's classes, (H, W): k + 1 for class k, the stronger one where two overlap, else 0."""
+    """Return the regions of the field's classes, (H, W): k + 1 for class k (the stronger where two overlap), else 0."""
     found = np.zeros(view.shape, number_type(len(view.card.classes)))
     strongest, where = np.zeros(view.shape), bright(view.pixels)
     for k in np.flatnonzero(view.log_odds >= log_odds_of(view.card.calls.threshold)).tolist():
