@@ -27,7 +27,7 @@ from bagscope.images.setup import Labelled, Setup, make_task, measured_setup
 from bagscope.images.task import ImagesTask
 from bagscope.nets.bagnet import BagNet
 from bagscope.settings.jobs import ImagesJob
-from bagscope.tables.labels import Vocabulary, unknown_labels, vocabulary
+from bagscope.tables.labels import Vocabulary, unknown_labels, vocabulary_of
 from bagscope.tables.splits import TEST, TRAIN, VALIDATION, assign_parts
 
 
@@ -129,8 +129,8 @@ def _parts(rows: Rows, job: ImagesJob, classes: Vocabulary | None) -> tuple[np.n
     assigned = assign_parts(rows.table, job.split.by, job.split.validation, job.seed)
     parts, labels = assigned.parts.copy(), rows.table["label"].to_numpy(dtype=object)
     if classes is None:
-        trained = vocabulary(labels[parts == TRAIN])
-        labelled = vocabulary(labels[np.isin(parts, (TRAIN, VALIDATION))])
+        trained = vocabulary_of(labels[parts == TRAIN])
+        labelled = vocabulary_of(labels[np.isin(parts, (TRAIN, VALIDATION))])
         classes = replace(trained, several=labelled.several)
         if len(classes.classes) + classes.none < 2:
             cause = f"the rows that train have {len(classes.classes) + classes.none} class(es); at least 2"
@@ -147,7 +147,7 @@ def _labelled(rows: Rows, parts: np.ndarray, classes: Vocabulary, pad: Pad | Non
     return Labelled(
         store=source.store.take(range(len(rows)), pad),
         labels=table["label"].tolist(),
-        told=classes,
+        vocabulary=classes,
         wells=[f"{plate}/{well}" for plate, well in zip(table["plate"], table["well"], strict=True)],
         parts=parts.tolist(),
         lines=table["row"].tolist(),

@@ -25,7 +25,7 @@ from bagscope.files.run_names import (
     WEIGHTS,
 )
 from bagscope.settings.jobs import VolumesJob
-from bagscope.tables.labels import Vocabulary, vocabulary
+from bagscope.tables.labels import Vocabulary, vocabulary_of
 from bagscope.tables.splits import TRAIN, VALIDATION, assign_parts, fold_numbers
 from bagscope.tables.table import Screen
 from bagscope.volumes.card import ShapesCard
@@ -38,7 +38,7 @@ MODEL_FILES = (CARD, WEIGHTS, HISTORY, SPLIT, README, FAILURES, RESUME, COMPARIS
 def train(report: CheckReport, run: Run[VolumesJob]) -> None:
     """Train on the labelled volumes of a checked screen; see `engine.tasks.Stages`."""
     rows, failures = labelled_shapes(report, run)
-    classes = vocabulary(rows.table["label"].tolist())
+    classes = vocabulary_of(rows.table["label"].tolist())
     # Impossible folds are refused before the first training, not after it.
     split = run.job.split
     folds = fold_numbers(rows.table, split.by, split.folds, run.job.seed) if split.folds else None
