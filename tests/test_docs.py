@@ -15,7 +15,7 @@ import pytest
 import bagscope
 import docs_blocks
 from bagscope.settings.jobs import ImagesJob, make_job
-from bagscope.synth.specimens import toy_screen
+from specimens import toy_screen
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

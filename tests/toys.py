@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import bagscope
-from bagscope.synth.specimens import toy_screen
+from specimens import toy_screen
 
 # The least that goes through every stage: one element per image, a look at the validation part, two states.
 QUICK = {

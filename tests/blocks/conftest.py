@@ -1,6 +1,7 @@
 """What the tests of blocks share: one screen and one tiny model, trained once."""
 
 import pytest
+
 from tissue import screen_of, trained
 
 

@@ -7,9 +7,9 @@ import sys
 import pandas as pd
 import pytest
 import tifffile
-from tissue import TINY, proportions, screen_of
 
 from bagscope.files.writer import write_ome_tiff
+from tissue import TINY, proportions, screen_of
 
 # Settings as a person types them.
 TYPED = {name: list(value) if isinstance(value, tuple) else value for name, value in TINY.items() if "." in name}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bagscope.classical.mesh import surface
-from bagscope.classical.morphometry import rich_measures, six_measures
+from bagscope.classical.morphometry import rich_measures
 
 AXES = np.stack(np.meshgrid(*[np.arange(48) - 23.7] * 3, indexing="ij"))
 
@@ -20,7 +20,7 @@ def ring(large=13, small=5):
 
 
 def test_a_ball_has_the_measures_of_a_ball():
-    found = six_measures(ball(14))
+    found = rich_measures(ball(14))
     assert found["volume"] == pytest.approx(4 / 3 * np.pi * 14**3, rel=0.02)
     assert found["area"] == pytest.approx(4 * np.pi * 14**2, rel=0.02)
     assert found["mean_curvature"] == pytest.approx(1 / 14, rel=0.03)
@@ -31,19 +31,19 @@ def test_a_ball_has_the_measures_of_a_ball():
 
 def test_spacing_is_honoured():
     flat = np.linalg.norm(AXES[:, ::4] * np.array([1, 1, 1])[:, None, None, None], axis=0) <= 14
-    found = six_measures(flat, (4.0, 1.0, 1.0))
+    found = rich_measures(flat, (4.0, 1.0, 1.0))
     assert found["volume"] == pytest.approx(4 / 3 * np.pi * 14**3, rel=0.05)
-    assert six_measures(ball(14), (0.5, 0.5, 0.5))["mean_curvature"] == pytest.approx(2 / 14, rel=0.03)
+    assert rich_measures(ball(14), (0.5, 0.5, 0.5))["mean_curvature"] == pytest.approx(2 / 14, rel=0.03)
 
 
 def test_boxes_of_the_fractal_dimension_are_cubes_in_um():
     # Boxes begin a voxel before the array: here at the sheet's edge.
     sheet = np.zeros((9, 33, 33), bool)
     sheet[7, 15:31, 15:31] = True
-    assert six_measures(sheet)["fractal_dimension"] == pytest.approx(2)
+    assert rich_measures(sheet)["fractal_dimension"] == pytest.approx(2)
     # Boxes of 4, 8, 16 and 32 um hold it in 16, 4, 1 and 1 of them.
     slope = np.polyfit(np.log([4, 8, 16, 32]), np.log([16, 4, 1, 1]), 1)[0]
-    assert six_measures(sheet, (4.0, 1.0, 1.0))["fractal_dimension"] == pytest.approx(-slope)
+    assert rich_measures(sheet, (4.0, 1.0, 1.0))["fractal_dimension"] == pytest.approx(-slope)
 
 
 def test_holes_components_and_hollows_are_counted():

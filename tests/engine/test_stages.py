@@ -13,10 +13,11 @@ import bagscope as bs
 import tissue
 import toys
 from bagscope.engine.events import SILENT
-from bagscope.engine.failures import FAILURES, Failure, write_failures
+from bagscope.engine.failures import Failure, write_failures
 from bagscope.engine.predictions import LEAST_FAILURES
 from bagscope.engine.tasks import TASKS, Check, Stages, check_of, stages_of
 from bagscope.errors import BagscopeError, ModelError, Problem, SettingsError, TableError
+from bagscope.files.run_names import FAILURES
 from solids_drawn import QUICK as FEW
 from solids_drawn import screen_of
 

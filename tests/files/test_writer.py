@@ -7,16 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bagscope.atomic import clean_leftovers
 from bagscope.errors import FolderError, ModelError
-from bagscope.files import writer
 from bagscope.files.reader import open_image, read_header, read_labels
-from bagscope.files.writer import clean_leftovers, read_json, write_atomic, write_json, write_ome_tiff
+from bagscope.files.writer import read_json, write_atomic, write_json, write_ome_tiff
 
 RNG = np.random.default_rng(0)
 
@@ -156,7 +157,7 @@ for content in (b"new" * 1000, b"newer" * 1000):
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be flushed there")
 def test_content_is_safe_on_the_disk_before_it_has_its_name_and_then_the_name_is(tmp_path, monkeypatch):
     steps = []
-    right_fsync, right_replace = os.fsync, writer.Path.replace
+    right_fsync, right_replace = os.fsync, Path.replace
 
     def fsync(handle):
         steps.append("flush folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "flush file")  # noqa: PTH112
@@ -167,7 +168,7 @@ def test_content_is_safe_on_the_disk_before_it_has_its_name_and_then_the_name_is
         return right_replace(self, target)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(writer.Path, "replace", replace)
+    monkeypatch.setattr(Path, "replace", replace)
     write_atomic(tmp_path / "a", b"1")
     assert steps == ["flush file", "rename", "flush folder"]
 

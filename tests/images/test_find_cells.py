@@ -11,7 +11,8 @@ from bagscope.engine.card import CallCard
 from bagscope.engine.loaded import TrainedNetwork
 from bagscope.errors import BagscopeError, ModelError, SettingsError
 from bagscope.images.card import CellCard, IntensityCard, ModelCard, ScaleCard
-from bagscope.images.cells import FieldView, Known, field_maps, find_cells
+from bagscope.images.cells import Known, field_maps, find_cells
+from bagscope.images.field_view import FieldView
 from bagscope.images.nuclear import find_nuclei, nuclear_channel
 from bagscope.nets.bagnet import BagNet
 from bagscope.nets.kraus import KrausNet

@@ -7,9 +7,9 @@ import tifffile
 import bagscope as bs
 import toys
 from bagscope.engine.card_file import load_card
-from bagscope.engine.folds import CROSS_FITTED
 from bagscope.engine.score_folder import read_scores
 from bagscope.errors import SettingsError, TableError
+from bagscope.files.run_names import CROSS_FITTED
 
 FOLDED = {"folds": 2, "steps": 2}
 

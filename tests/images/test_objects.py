@@ -12,8 +12,8 @@ from bagscope.engine.card import CallCard
 from bagscope.engine.loaded import TrainedNetwork
 from bagscope.files.writer import write_ome_tiff
 from bagscope.images.card import CellCard, IntensityCard, ModelCard, ScaleCard
-from bagscope.images.cells import FieldView
 from bagscope.images.class_regions import bright, class_region, present_regions
+from bagscope.images.field_view import FieldView
 from bagscope.images.objects import parts
 from bagscope.images.self_training import label_cells_within
 

@@ -14,7 +14,7 @@ import toys
 from bagscope.errors import Interrupted, SettingsError
 from bagscope.images import pseudo_labels
 from bagscope.images.self_training import PseudoLabels, SelfTrainingTask
-from bagscope.synth.specimens import toy_screen
+from specimens import toy_screen
 
 # Every cell is sure: what a few steps have learned is little.
 SURE = {"self_training.steps": 3, "self_training.windows": 4, "self_training.sure": 0.0, "self_training.rejected": 1.0}

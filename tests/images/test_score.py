@@ -19,7 +19,7 @@ from bagscope.images import score as score_stage
 from bagscope.images.task import intensity_of
 from bagscope.nets.bagnet import BagNet
 from bagscope.ops import intensity, windows
-from bagscope.synth.specimens import toy_field
+from specimens import toy_field
 
 VALUES = [
     "mil_probability:filled",

@@ -12,7 +12,7 @@ from bagscope.errors import TableError
 from bagscope.files.writer import write_ome_tiff
 from bagscope.images.check import check_for_model
 from bagscope.settings.jobs import ReadJob, make_job
-from bagscope.synth.specimens import toy_field
+from specimens import toy_field
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import toys
 from bagscope.engine.card_file import load_card
 from bagscope.errors import BagscopeError, SettingsError, TableError
 from bagscope.files.writer import write_ome_tiff
-from bagscope.synth.specimens import toy_field
+from specimens import toy_field
 
 
 def labelled(table, **labels):

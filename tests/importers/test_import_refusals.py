@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bagscope.errors import BagscopeError, SettingsError, TableError
+from bagscope.errors import FolderError, SettingsError, TableError
 from bagscope.importers import import_screen, write_screen
 from bagscope.importers.layout import image_files
 
@@ -146,7 +146,7 @@ def test_loaddata_urls_may_lie_in_another_folder_or_on_a_windows_drive(folder):
 def test_a_screen_that_cannot_be_written_is_an_error_with_the_place(folder, tmp_path, name):
     screen = import_screen("folders", folder("x/a.tif"))
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(BagscopeError, match="cannot write") as error:
+    with pytest.raises(FolderError, match="cannot write") as error:
         write_screen(screen, tmp_path / "file" / name)
     assert error.value.problem.code == "cannot_write"
     assert str(tmp_path / "file" / name) in str(error.value)

@@ -11,7 +11,7 @@ from bagscope.nets.bagnet import BagNet
 from bagscope.nets.kraus import KrausNet
 from bagscope.nets.pool import make_pooling
 from bagscope.ops.pooling import attention
-from bagscope.synth.specimens import toy_screen
+from specimens import toy_screen
 
 
 def test_the_mean_is_weighed_by_the_softmax_of_the_scores():

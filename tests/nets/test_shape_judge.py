@@ -1,21 +1,21 @@
-"""Is a shape judged by its network and its measures as is said?"""
+"""The scores of a shape combine those of its network and of its measures."""
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import log_softmax
 
-from bagscope.nets.shape_judge import MeasuresHead, blend, probabilities
+from bagscope.nets.shape_judge import MeasuresHead, blend
 
 
-def test_a_model_s_log_odds_are_half_the_network_s_and_a_quarter_of_the_measures():
+def test_log_odds_are_half_the_networks_plus_a_quarter_of_the_measures():
     network = torch.tensor([[1.2], [-3.0]]), log_softmax(torch.tensor([[0.0, 1.2], [0.0, -3.0]]), 1)
     measures = torch.tensor([[-0.4], [2.0]]), log_softmax(torch.tensor([[0.0, -0.4], [0.0, 2.0]]), 1)
     log_odds, head = blend(network, measures)
     expected = torch.tensor([[0.5 * 1.2 - 0.25 * 0.4], [-0.5 * 3 + 0.25 * 2]])
     torch.testing.assert_close(log_odds, expected)
     # With two classes, log-probabilities say the same as log-odds.
-    torch.testing.assert_close(probabilities(head, False)[:, 1:], torch.sigmoid(expected))
+    torch.testing.assert_close(torch.softmax(head, 1)[:, 1:], torch.sigmoid(expected))
 
 
 def test_measures_beyond_those_learned_from_are_taken_for_the_nearest():

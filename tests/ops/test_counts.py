@@ -1,4 +1,4 @@
-"""Are shares in blocks matched with a table as the formulas say, in value and gradient?"""
+"""Losses of fractions in blocks equal their formulas, in value and gradient."""
 
 from __future__ import annotations
 
@@ -23,18 +23,25 @@ def blocks(count=7, classes=2, side=4, seed=0):
     return torch.randn(count, classes, side, side, dtype=torch.double, generator=draw) * 2
 
 
+def moments(p, effective):
+    """Mean and variance of the fraction of each class in each block (B, C, H, W) of `effective` independent pixels."""
+    flat = p.flatten(2)
+    return flat.mean(2), (flat * (1 - flat)).mean(2) / effective
+
+
+def count_loss(p, lengths, eta, rho, *, grouping, distance, effective):
+    return counts.moments_loss(*moments(p, effective), lengths, eta, rho, grouping=grouping, distance=distance)
+
+
 def test_moments_are_those_of_pixels_drawn_one_by_one():
-    p = torch.softmax(blocks(2), 1)
-    mu, s2 = counts.block_moments(p, 16)
+    logits = blocks(2)
+    p = torch.softmax(logits, 1)
+    means = counts.block_means(logits, torch.arange(2)[:, None, None].expand(2, 4, 4), 2)
+    mu, s2 = means.p, means.spread / 16
     rng = np.random.default_rng(0)
     draws = (rng.random((40_000, 2, 16)) < p[:, 0].flatten(1).numpy()).mean(2)
     assert mu[:, 0].numpy() == pytest.approx(draws.mean(0), abs=0.003)
     assert s2[:, 0].numpy() == pytest.approx(draws.var(0), rel=0.03)
-
-
-def test_fewer_effective_pixels_spread_more():
-    p = torch.softmax(blocks(), 1)
-    assert_close(counts.block_moments(p, 4)[1], 4 * counts.block_moments(p, 16)[1])
 
 
 def test_groups_are_summed_up_by_the_law_of_total_variance():
@@ -100,7 +107,7 @@ def test_the_loss_is_its_formula_and_its_gradient_that_of_differences(grouping, 
 
     def loss(z):
         given = {"grouping": grouping, "distance": distance, "effective": 16}
-        return counts.count_loss(torch.softmax(z, 1), [3, 4], ETA, RHO, **given)
+        return count_loss(torch.softmax(z, 1), [3, 4], ETA, RHO, **given)
 
     p = torch.softmax(logits, 1).flatten(2)
     mu, s2 = p.mean(2), (p * (1 - p)).mean(2) / 16
@@ -118,14 +125,13 @@ def test_the_loss_is_its_formula_and_its_gradient_that_of_differences(grouping, 
 
 def test_a_grey_map_is_exact_at_the_critical_count():
     eta, rho = torch.tensor([[0.3, 0.7]], dtype=torch.double), torch.tensor([[0.1, 0.1]], dtype=torch.double)
-    count = counts.critical_count(eta, rho)
-    assert_close(count, torch.full_like(count, 21.0))
+    assert_close(eta * (1 - eta) / rho**2, torch.full_like(eta, 21.0))
     grey = eta[0][None, :, None, None].expand(4, 2, 8, 8)
     for name in ("kl", "w2"):
         given = {"grouping": "intra+inter", "distance": name}
-        at = float(counts.count_loss(grey, [4], eta, rho, effective=21.0, **given))
+        at = float(count_loss(grey, [4], eta, rho, effective=21.0, **given))
         assert abs(at) < 1e-12
-        assert float(counts.count_loss(grey, [4], eta, rho, effective=64.0, **given)) > 1e-4
+        assert float(count_loss(grey, [4], eta, rho, effective=64.0, **given)) > 1e-4
 
 
 def test_label_proportions_are_least_at_the_tables_mean():
@@ -167,9 +173,9 @@ def test_unknown_names_and_lengths_that_do_not_fit_are_refused():
     for wrong in ({"grouping": "intre"}, {"distance": "kll"}):
         given = {"grouping": "inter", "distance": "kl", "effective": 16, **wrong}
         with pytest.raises(SettingsError, match=next(iter(wrong.values()))):
-            counts.count_loss(p, [3, 4], ETA, RHO, **given)
+            count_loss(p, [3, 4], ETA, RHO, **given)
     with pytest.raises(BagError):
-        counts.count_loss(p, [3, 3], ETA, RHO, grouping="inter", distance="kl", effective=16)
+        count_loss(p, [3, 3], ETA, RHO, grouping="inter", distance="kl", effective=16)
 
 
 @pytest.mark.parametrize("distance", list(counts.DISTANCES))
@@ -179,7 +185,7 @@ def test_extreme_maps_have_finite_losses_and_gradients(distance):
         logits[:, 1] = 0
         logits.requires_grad_()
         given = {"grouping": "intra+inter", "distance": distance, "effective": 64}
-        loss = counts.count_loss(torch.softmax(logits, 1), [4], ETA[:1].float(), RHO[:1].float(), **given)
+        loss = count_loss(torch.softmax(logits, 1), [4], ETA[:1].float(), RHO[:1].float(), **given)
         loss.backward()
         assert torch.isfinite(loss)
         assert torch.isfinite(logits.grad).all()

@@ -1,4 +1,4 @@
-"""Do intervals hold what they promise?"""
+"""Confidence intervals have their nominal coverage and equal those of published tables and of SciPy."""
 
 import math
 from statistics import NormalDist
@@ -8,6 +8,7 @@ import pytest
 from bag_sets import LAW
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from bagscope.ops import intervals
 from bagscope.ops.intervals import bootstrap, wilson
@@ -22,6 +23,19 @@ def test_bootstrap_intervals_hold_the_true_mean_about_as_often_as_they_say():
     # 25 normal values: the percentile interval of level .9 holds its mean with probability .88 (it uses z for t, n for
     # n - 1). Over 200 trials the share's sd is .023.
     assert held / 200 == pytest.approx(0.88, abs=0.06)
+
+
+@pytest.mark.parametrize("statistic", [np.mean, np.median])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_a_bootstrap_interval_is_that_of_scipy(statistic, level):
+    values = np.random.default_rng(3).normal(0, 1, (17, 2))
+    found = bootstrap(values, statistic, level=level, seed=5)
+    for column in range(2):
+        expected = stats.bootstrap(
+            (values[:, column],), statistic, n_resamples=1000, confidence_level=level, method="percentile",
+            rng=np.random.default_rng(5),
+        ).confidence_interval  # fmt: skip
+        assert (found.low[column], found.high[column]) == pytest.approx(tuple(expected), rel=1e-12)
 
 
 def test_the_interval_of_a_mean_is_as_wide_as_the_theory_of_means_says():
@@ -95,6 +109,8 @@ def test_wilson_intervals_are_the_published_ones(successes, trials, low, high):
     found = wilson(successes, trials)
     assert found.estimate == successes / trials
     assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+    expected = stats.binomtest(successes, trials).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=1e-12)
     mirrored = wilson(trials - successes, trials)
     assert (mirrored.low, mirrored.high) == pytest.approx((1 - high, 1 - low), abs=5e-5)
 

@@ -1,4 +1,4 @@
-"""Does belief propagation find the marginals and the best labelling of a Potts field?"""
+"""Belief propagation gives the marginals of a Potts field, and labels close to the best labelling."""
 
 import itertools
 
@@ -12,9 +12,8 @@ from torch.testing import assert_close
 
 from bagscope.errors import BagscopeError
 from bagscope.ops import lattice
-from bagscope.ops.lattice import energy, max_product, sum_product
+from bagscope.ops.lattice import sum_product
 
-METHODS = [sum_product, lambda *args, **more: max_product(*args, **more)[1]]
 # Float64 sums in another order differ by some units in the last place of numbers of the order 10.
 EXACT = {"rtol": 0, "atol": 1e-11}
 # Damping of .2 leaves a message that should not change .2 ^ steps of its error: nothing after 40 steps.
@@ -31,7 +30,7 @@ def labellings(labels, h, w):
 
 
 def by_counting(unary, coupling):
-    """Log-marginals and max-marginals (L, H, W) of one field, from every labelling by name."""
+    """Log-marginals (L, H, W) of one field, by enumeration of all labellings."""
     count, h, w = unary.shape
     everything = labellings(count, h, w)
     rows, columns = torch.arange(h)[:, None], torch.arange(w)
@@ -39,9 +38,7 @@ def by_counting(unary, coupling):
     score += coupling * (everything[:, 1:] == everything[:, :-1]).sum((1, 2)).double()
     score += coupling * (everything[:, :, 1:] == everything[:, :, :-1]).sum((1, 2)).double()
     picked = [torch.where(everything == x, score[:, None, None], -torch.inf) for x in range(count)]
-    total = torch.stack([one.logsumexp(0) for one in picked])
-    best = torch.stack([one.amax(0) for one in picked])
-    return total - score.logsumexp(0), best - score.max()
+    return torch.stack([scores.logsumexp(0) for scores in picked]) - score.logsumexp(0)
 
 
 def forward_backward(unary, coupling):
@@ -61,11 +58,7 @@ def forward_backward(unary, coupling):
 def test_a_chain_is_exact_against_all_its_labellings(labels, coupling, upright):
     unary = potentials(labels, 1, 6, seed=labels)
     unary = unary.mT if upright else unary
-    marginals, best = by_counting(unary, coupling)
-    assert_close(sum_product(unary, coupling, SETTLED), marginals, **EXACT)
-    found, max_marginals = max_product(unary, coupling, SETTLED)
-    assert_close(max_marginals, best, **EXACT)
-    assert torch.equal(found, best.argmax(0))
+    assert_close(sum_product(unary, coupling, SETTLED), by_counting(unary, coupling), **EXACT)
 
 
 @pytest.mark.parametrize("labels", [2, 5])
@@ -86,26 +79,23 @@ def test_on_a_small_grid_the_error_is_of_fourth_order_in_the_coupling(labels, h,
     unary = potentials(labels, h, w, seed=3, spread=1.0)
     errors = []
     for coupling in (0.2, 0.1):
-        exact = by_counting(unary, coupling)[0]
+        exact = by_counting(unary, coupling)
         errors.append(float((sum_product(unary, coupling, SETTLED) - exact).abs().max()))
     assert 0 < errors[0] < 2 * (h - 1) * (w - 1) * np.tanh(0.1) ** 4
     assert errors[0] / errors[1] == pytest.approx(16, rel=0.33)
 
 
 @pytest.mark.parametrize("labels", [2, 3])
-def test_on_a_small_grid_a_weak_coupling_gives_the_best_labelling(labels):
+def test_on_a_small_grid_a_weak_coupling_gives_the_most_probable_labels(labels):
     for seed in range(10):
         unary = potentials(labels, 3, 3, seed=seed)
-        assert torch.equal(max_product(unary, 0.3, SETTLED)[0], by_counting(unary, 0.3)[1].argmax(0))
+        assert torch.equal(sum_product(unary, 0.3, SETTLED).argmax(0), by_counting(unary, 0.3).argmax(0))
 
 
 @pytest.mark.parametrize("labels", [2, 3, 7])
-def test_without_coupling_every_pixel_is_judged_by_itself(labels):
+def test_without_coupling_every_pixel_is_independent(labels):
     unary = potentials(2, labels, 5, 4)
     assert_close(sum_product(unary, 0), unary.log_softmax(1), **EXACT)
-    found, max_marginals = max_product(unary, 0)
-    assert torch.equal(found, unary.argmax(1))
-    assert_close(max_marginals, unary - unary.amax(1, keepdim=True), **EXACT)
 
 
 @pytest.mark.parametrize("labels", [2, 3])
@@ -113,7 +103,6 @@ def test_a_strong_coupling_makes_one_label_of_all(labels):
     unary = potentials(labels, 9, 7, spread=1.0)
     unary[1] += 1.0
     assert bool((unary.argmax(0) != 1).any())
-    assert bool((max_product(unary, 50.0, SETTLED)[0] == 1).all())
     assert bool((sum_product(unary, 50.0, SETTLED).argmax(0) == 1).all())
 
 
@@ -121,53 +110,51 @@ def test_a_lone_pixel_of_noise_is_overruled_by_its_neighbours_and_a_block_is_not
     log_odds = torch.full((20, 20), -1.0)
     log_odds[4, 4] = 1.0
     log_odds[10:16, 10:16] = 1.0
-    found = max_product(torch.stack((torch.zeros_like(log_odds), log_odds)), 0.8)[0]
+    found = sum_product(torch.stack((torch.zeros_like(log_odds), log_odds)), 0.8).argmax(0)
     assert int(found[4, 4]) == 0
     assert torch.equal(found[10:16, 10:16], torch.ones(6, 6, dtype=torch.int64))
     assert int(found.sum()) == 36
 
 
-@pytest.mark.parametrize("method", METHODS, ids=["sum", "max"])
 @pytest.mark.parametrize("labels", [2, 3])
 class TestSymmetry:
     """All messages are sent at once, so these laws hold at every step, not only in the end."""
 
-    def test_labels_have_no_order(self, method, labels):
+    def test_labels_have_no_order(self, labels):
         unary, order = potentials(labels, 6, 5), torch.arange(labels).roll(1)
-        assert_close(method(unary[order], 1.2, 4), method(unary, 1.2, 4)[order], **EXACT)
+        assert_close(sum_product(unary[order], 1.2, 4), sum_product(unary, 1.2, 4)[order], **EXACT)
 
-    def test_a_mirrored_image_has_the_mirrored_answer(self, method, labels):
+    def test_a_mirrored_image_has_the_mirrored_answer(self, labels):
         unary = potentials(labels, 6, 5)
         for axis in (-1, -2):
-            assert_close(method(unary.flip(axis), 1.2, 4), method(unary, 1.2, 4).flip(axis), **EXACT)
+            assert_close(sum_product(unary.flip(axis), 1.2, 4), sum_product(unary, 1.2, 4).flip(axis), **EXACT)
 
-    def test_a_turned_image_has_the_turned_answer(self, method, labels):
+    def test_a_turned_image_has_the_turned_answer(self, labels):
         unary = potentials(labels, 6, 5)
-        assert_close(method(unary.mT, 1.2, 4), method(unary, 1.2, 4).mT, **EXACT)
+        assert_close(sum_product(unary.mT, 1.2, 4), sum_product(unary, 1.2, 4).mT, **EXACT)
 
-    def test_a_constant_at_a_pixel_changes_nothing(self, method, labels):
+    def test_a_constant_at_a_pixel_changes_nothing(self, labels):
         unary = potentials(labels, 6, 5)
-        assert_close(method(unary + potentials(1, 6, 5, seed=1), 1.2, 4), method(unary, 1.2, 4), **EXACT)
+        assert_close(sum_product(unary + potentials(1, 6, 5, seed=1), 1.2, 4), sum_product(unary, 1.2, 4), **EXACT)
 
-    def test_images_of_a_batch_do_not_see_each_other(self, method, labels):
+    def test_images_of_a_batch_do_not_see_each_other(self, labels):
         unary = potentials(2, 3, labels, 6, 5)
-        together = method(unary, 1.2, 4)
+        together = sum_product(unary, 1.2, 4)
         assert together.shape == unary.shape
         for i, j in itertools.product(range(2), range(3)):
-            assert_close(together[i, j], method(unary[i, j], 1.2, 4), **EXACT)
+            assert_close(together[i, j], sum_product(unary[i, j], 1.2, 4), **EXACT)
 
-    def test_the_input_is_left_as_it_was(self, method, labels):
+    def test_the_input_is_left_as_it_was(self, labels):
         unary = potentials(labels, 6, 5)
         before = unary.clone()
-        method(unary, 1.2, 4)
+        sum_product(unary, 1.2, 4)
         assert torch.equal(unary, before)
 
 
-@pytest.mark.parametrize("message", [lattice._sum_message, lattice._max_message])
-def test_two_labels_as_one_number_are_two_labels(message):
+def test_two_labels_as_one_number_are_two_labels():
     unary = potentials(3, 2, 8, 9, spread=4.0)
-    in_full = lattice._propagated(unary, 1.5, 6, 0.2, message)
-    as_odds = lattice._propagated(unary[:, 1:] - unary[:, :1], 1.5, 6, 0.2, message)
+    in_full = lattice._propagated(unary, 1.5, 6, 0.2)
+    as_odds = lattice._propagated(unary[:, 1:] - unary[:, :1], 1.5, 6, 0.2)
     assert_close(in_full[:, 1:] - in_full[:, :1], as_odds, **EXACT)
 
 
@@ -177,11 +164,11 @@ def test_a_third_label_that_is_all_but_impossible_changes_nothing():
     assert_close(sum_product(more, 1.5)[:2], sum_product(unary, 1.5), **EXACT)
 
 
-def by_all_pairs(h, coupling, total):
-    """Messages (L, ...) from the whole matrix of pairs of labels, less what no label of the speaker's own adds."""
+def by_all_pairs(h, coupling):
+    """Messages (L, ...) from the matrix of all pairs of labels, less the part that is equal for all labels."""
     pair = coupling * torch.eye(len(h), dtype=h.dtype)
     joined = h.movedim(0, -1)[..., None] + pair
-    return total(joined).movedim(-1, 0) - total(h.movedim(0, -1)[..., None]).movedim(-1, 0)
+    return (joined.logsumexp(-2) - h.movedim(0, -1)[..., None].logsumexp(-2)).movedim(-1, 0)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -196,17 +183,13 @@ def test_a_message_is_right_to_rounding_however_strong_coupling_and_beliefs(seed
     h = torch.rand(labels, 5, 6, generator=torch.Generator().manual_seed(seed), dtype=dtype) * 2 * reach - reach
     # A message may be as large as J; the log-odds of two labels never are larger than those that go in.
     eps, reckoned = torch.finfo(dtype).eps, 1e-15 * coupling
-    for message, total in (
-        (lattice._sum_message, lambda x: x.logsumexp(-2)),
-        (lattice._max_message, lambda x: x.amax(-2)),
-    ):
-        expected = by_all_pairs(h.double(), coupling, total)
-        found = message(h.clone(), coupling)
-        assert found.dtype == dtype
-        assert_close(found.double(), expected, rtol=0, atol=8 * eps * (1 + 2 * reach + coupling))
-        if labels == 2:
-            odds = message(h[1:] - h[:1], coupling).double()
-            assert_close(odds, expected[1:] - expected[:1], rtol=0, atol=8 * eps * (1 + 2 * reach) + reckoned)
+    expected = by_all_pairs(h.double(), coupling)
+    found = lattice._message(h.clone(), coupling)
+    assert found.dtype == dtype
+    assert_close(found.double(), expected, rtol=0, atol=8 * eps * (1 + 2 * reach + coupling))
+    if labels == 2:
+        odds = lattice._message(h[1:] - h[:1], coupling).double()
+        assert_close(odds, expected[1:] - expected[:1], rtol=0, atol=8 * eps * (1 + 2 * reach) + reckoned)
 
 
 @pytest.mark.parametrize("labels", [2, 3])
@@ -215,10 +198,9 @@ def test_float32_gives_what_float64_gives_for_potentials_up_to_80(labels, reach)
     # Below J = log 2 a message passes on less than a third of a change in any of three: rounding dies away. Beyond,
     # it may grow threefold in every step, as any difference between two fields does.
     unary = (potentials(labels, 12, 12, spread=reach)).clamp(-reach, reach)
-    for method in METHODS[:1] if reach == 0.1 else METHODS:
-        found = method(unary.float(), 0.6)
-        assert found.dtype == torch.float32
-        assert_close(found.double(), method(unary, 0.6), rtol=0, atol=2e-6 * (1 + reach))
+    found = sum_product(unary.float(), 0.6)
+    assert found.dtype == torch.float32
+    assert_close(found.double(), sum_product(unary, 0.6), rtol=0, atol=2e-6 * (1 + reach))
 
 
 @pytest.mark.parametrize("labels", [2, 3])
@@ -229,7 +211,14 @@ def test_answers_are_finite_and_add_up_to_one(labels, coupling, reach):
     marginals = sum_product(unary, coupling)
     assert bool(torch.isfinite(marginals).all())
     assert_close(marginals.exp().sum(0), torch.ones(7, 6), rtol=0, atol=1e-6)
-    assert bool(torch.isfinite(max_product(unary, coupling)[1]).all())
+
+
+def energy(labels, unary, coupling):
+    """Minus the log-probability of labellings (..., H, W), up to a constant: 0 for the best labels without coupling."""
+    lost = unary.amax(-3) - unary.gather(-3, labels.unsqueeze(-3)).squeeze(-3)
+    across = (labels[..., 1:] != labels[..., :-1]).sum((-2, -1))
+    down = (labels[..., 1:, :] != labels[..., :-1, :]).sum((-2, -1))
+    return lost.sum((-2, -1)) + coupling * (across + down)
 
 
 def least_energy(unary, coupling):
@@ -245,37 +234,26 @@ def least_energy(unary, coupling):
     return cut
 
 
-# Mean excess measured over three sets of 30 such fields, in per cent of the least energy: .01-.08, 1.4-1.8 and 8-14
-# after 10 steps, .00-.01, .2-.3 and 3-6 after 50. Each pixel by itself costs 25, 60 and 160 % more than the best.
+# Mean excess measured over three sets of 30 such fields, in per cent of the least energy: 5-6, 8-9 and 9-14 after 10
+# steps, 5-6, 7-8 and 4-6 after 50. Each pixel by itself costs 25, 60 and 160 % more than the best.
 @pytest.mark.parametrize(
     ("coupling", "iterations", "above"),
-    [(0.5, 10, 0.002), (1.0, 10, 0.03), (2.0, 10, 0.2), (0.5, 50, 0.0005), (1.0, 50, 0.007), (2.0, 50, 0.09)],
+    [(0.5, 10, 0.08), (1.0, 10, 0.11), (2.0, 10, 0.2), (0.5, 50, 0.08), (1.0, 50, 0.1), (2.0, 50, 0.09)],
 )
-def test_the_energy_is_never_below_the_exact_minimum_and_near_to_it(coupling, iterations, above):
+def test_the_energy_of_the_labels_is_never_below_the_exact_minimum_and_close_to_it(coupling, iterations, above):
     fields = potentials(30, 2, 12, 12, spread=2**0.5)
     least = np.array([least_energy(unary, coupling) for unary in fields])
-    found = energy(max_product(fields, coupling, iterations)[0], fields, coupling).numpy()
+    found = energy(sum_product(fields, coupling, iterations).argmax(1), fields, coupling).numpy()
     assert (found >= least - 1e-9).all()
     assert np.mean(found / least - 1) < above
     assert np.mean(energy(fields.argmax(1), fields, coupling).numpy() / least - 1) > 0.15
 
 
-@pytest.mark.parametrize("labels", [2, 3])
-def test_the_energy_is_the_lost_potential_and_the_disagreeing_pairs(labels):
-    unary = potentials(labels, 2, 3)
-    everything = labellings(labels, 2, 3)
-    found = energy(everything, unary.expand(len(everything), -1, -1, -1), 0.7)
-    for x, e in zip(everything.tolist(), found.tolist(), strict=True):
-        short = sum(float(unary[:, i, j].max() - unary[x[i][j], i, j]) for i in range(2) for j in range(3))
-        pairs = [(x[0][j], x[1][j]) for j in range(3)] + [(x[i][j], x[i][j + 1]) for i in range(2) for j in range(2)]
-        assert e == pytest.approx(short + 0.7 * sum(a != b for a, b in pairs), abs=1e-12)
-
-
 def test_damping_keeps_the_two_halves_of_the_checkerboard_together():
-    # Without it, news of even pixels reaches odd ones alone: what they do is as if the others had never been.
+    # Without it, messages of even pixels reach odd ones alone, and the two halves settle on different labels.
     fields = potentials(30, 2, 12, 12, spread=2**0.5)
-    damped, bare = (energy(max_product(fields, 1.0, damping=d)[0], fields, 1.0).mean() for d in (0.2, 0.0))
-    assert damped < bare
+    damped, bare = (energy(sum_product(fields, 2.0, damping=d).argmax(1), fields, 2.0).mean() for d in (0.2, 0.0))
+    assert damped < 0.9 * bare
 
 
 @pytest.mark.parametrize(
@@ -294,12 +272,11 @@ def test_damping_keeps_the_two_halves_of_the_checkerboard_together():
         ((2, 4, 4), {"damping": -0.1}, "lattice_damping"),
     ],
 )
-@pytest.mark.parametrize("method", [sum_product, max_product])
-def test_what_makes_no_field_is_refused(method, shape, changed, code):
-    with pytest.raises(BagscopeError) as told:
-        method(torch.zeros(shape), **{"coupling": 1.0, **changed})
-    assert told.value.problem.code == code
-    assert told.value.problem.fix
+def test_invalid_potentials_and_parameters_are_refused(shape, changed, code):
+    with pytest.raises(BagscopeError) as refused:
+        sum_product(torch.zeros(shape), **{"coupling": 1.0, **changed})
+    assert refused.value.problem.code == code
+    assert refused.value.problem.fix
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -315,25 +292,9 @@ def test_whole_numbers_are_no_potentials():
         sum_product(torch.zeros(2, 3, 3, dtype=torch.int64), 1.0)
 
 
-@pytest.mark.parametrize(
-    ("labels", "code"),
-    [
-        (torch.zeros(3, 4, dtype=torch.int64), "label_shape"),
-        (torch.zeros(3, 3), "label_shape"),
-        (torch.full((3, 3), 2), "label_range"),
-        (torch.full((3, 3), -1), "label_range"),
-    ],
-)
-def test_labels_that_are_none_of_the_field_have_no_energy(labels, code):
-    with pytest.raises(BagscopeError) as told:
-        energy(labels, torch.zeros(2, 3, 3), 1.0)
-    assert told.value.problem.code == code
-
-
 def test_an_empty_batch_stays_empty():
     assert sum_product(torch.zeros(0, 2, 3, 3), 1.0).shape == (0, 2, 3, 3)
-    assert max_product(torch.zeros(0, 3, 3, 3), 1.0)[0].shape == (0, 3, 3)
-    assert energy(torch.zeros(0, 3, 3, dtype=torch.int64), torch.zeros(0, 2, 3, 3), 1.0).shape == (0,)
+    assert sum_product(torch.zeros(0, 3, 3, 3), 1.0).shape == (0, 3, 3, 3)
 
 
 def test_half_precision_is_reckoned_in_single():

@@ -1,4 +1,4 @@
-"""Is the joint loss the one that the definitions say, also where log-odds are extreme?"""
+"""The joint loss follows its definition, also where log-odds are extreme."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from bagscope.ops.losses import TargetError, joint_loss
 
 
-def reference(log_odds, head, target, several, weights=None):
-    """Sum over classes, weighted mean over bags, each term as it is defined, with loops, in float64."""
+def reference(log_odds, head, target, several):
+    """Sum over classes, mean over bags, each term as it is defined, with loops, in float64."""
     mil, last = [], []
     for odds, outputs, wanted in zip(log_odds, head, target, strict=True):
         mil.append(sum(cross_entropy(z, t) for z, t in zip(odds, wanted, strict=True)))
@@ -22,8 +22,7 @@ def reference(log_odds, head, target, several, weights=None):
         chances = np.exp(outputs - outputs.max()) / np.exp(outputs - outputs.max()).sum()
         shares = list(wanted) + [1 - wanted.sum()] * (len(outputs) - len(wanted))
         last.append(-sum(t * np.log(p) for t, p in zip(shares, chances, strict=True) if t > 0))
-    weights = np.ones(len(mil)) if weights is None else weights
-    return {name: (weights @ np.array(term)) / weights.sum() for name, term in (("mil", mil), ("head", last))}
+    return {"mil": np.mean(mil), "head": np.mean(last)}
 
 
 def cross_entropy(z, t):
@@ -33,7 +32,7 @@ def cross_entropy(z, t):
 
 @st.composite
 def cases(draw):
-    """Log-odds, outputs of the last layer, targets and weights of some bags, with one label or several."""
+    """Log-odds, outputs of the last layer and targets of some bags, with one label or several."""
     bags, classes, several = draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.booleans())
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     width = classes + (not several and draw(st.booleans()))
@@ -43,21 +42,19 @@ def cases(draw):
     else:
         # Class K stands for `none`: all zeros.
         target = np.eye(classes + 1)[rng.integers(0, classes + 1, bags), :classes]
-    weights = draw(st.sampled_from([None, rng.uniform(0, 3, bags)]))
-    return log_odds, head, target, several, weights
+    return log_odds, head, target, several
 
 
 def tensors(*arrays, dtype=torch.float64):
-    return [None if a is None else torch.as_tensor(np.asarray(a), dtype=dtype) for a in arrays]
+    return [torch.as_tensor(array, dtype=dtype) for array in arrays]
 
 
 @LAW
 @given(case=cases())
 def test_both_losses_are_those_of_the_definitions(case):
-    log_odds, head, target, several, weights = case
-    wanted = reference(log_odds, head, target, several, weights)
-    x, y, t, w = tensors(log_odds, head, target, weights)
-    found = joint_loss(x, y, t, several, w)
+    log_odds, head, target, several = case
+    wanted = reference(log_odds, head, target, several)
+    found = joint_loss(*tensors(log_odds, head, target), several)
     assert set(found) == {"mil", "head"}
     for name, loss in found.items():
         assert loss.shape == ()
@@ -86,14 +83,6 @@ def test_without_an_output_for_none_such_a_bag_costs_the_last_layer_nothing_but_
     assert_close(both, alone / 2)
     both.backward()
     assert head.grad[1].tolist() == [0, 0]
-
-
-def test_a_bag_of_weight_0_is_no_bag():
-    x, y = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(0))
-    t = torch.tensor([[1.0, 0], [0, 1], [1, 0]])
-    found = joint_loss(x, y, t, False, torch.tensor([2.0, 0.0, 2.0]))
-    alone = joint_loss(x[[0, 2]], y[[0, 2]], t[[0, 2]], False)
-    assert_close(found, alone)
 
 
 @pytest.mark.parametrize("several", [True, False])
@@ -127,28 +116,23 @@ ONE = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
 
 
 @pytest.mark.parametrize(
-    ("head", "target", "several", "weights", "code"),
+    ("head", "target", "several", "code"),
     [
-        (torch.zeros(2, 2), ONE[:1], False, None, "target_shape"),
-        (torch.zeros(1, 2), ONE, False, None, "target_shape"),
-        (torch.zeros(2, 4), ONE, False, None, "target_shape"),
-        (torch.zeros(2, 3), ONE, True, None, "target_shape"),
-        (torch.zeros(2), ONE, False, None, "target_shape"),
-        (torch.zeros(2, 2), ONE[0], False, None, "target_shape"),
-        (torch.zeros(2, 2), 2 * ONE, False, None, "target_range"),
-        (torch.zeros(2, 2), -ONE, True, None, "target_range"),
-        (torch.zeros(2, 2), torch.nan * ONE, True, None, "target_range"),
-        (torch.zeros(2, 2), torch.ones(2, 2), False, None, "target_classes"),
-        (torch.zeros(2, 2), ONE, False, torch.ones(3), "target_weights"),
-        (torch.zeros(2, 2), ONE, False, torch.tensor([2.0, -1.0]), "target_weights"),
-        (torch.zeros(2, 2), ONE, False, torch.zeros(2), "target_weights"),
-        (torch.zeros(2, 2), ONE, False, torch.tensor([1.0, torch.nan]), "target_weights"),
-        (torch.zeros(2, 2), ONE, False, torch.tensor([1.0, torch.inf]), "target_weights"),
+        (torch.zeros(2, 2), ONE[:1], False, "target_shape"),
+        (torch.zeros(1, 2), ONE, False, "target_shape"),
+        (torch.zeros(2, 4), ONE, False, "target_shape"),
+        (torch.zeros(2, 3), ONE, True, "target_shape"),
+        (torch.zeros(2), ONE, False, "target_shape"),
+        (torch.zeros(2, 2), ONE[0], False, "target_shape"),
+        (torch.zeros(2, 2), 2 * ONE, False, "target_range"),
+        (torch.zeros(2, 2), -ONE, True, "target_range"),
+        (torch.zeros(2, 2), torch.nan * ONE, True, "target_range"),
+        (torch.zeros(2, 2), torch.ones(2, 2), False, "target_classes"),
     ],
 )
-def test_targets_that_do_not_fit_are_refused_with_the_reason(head, target, several, weights, code):
+def test_targets_that_do_not_fit_are_refused_with_the_reason(head, target, several, code):
     with pytest.raises(TargetError) as refused:
-        joint_loss(torch.zeros(2, 2), head, target, several, weights)
+        joint_loss(torch.zeros(2, 2), head, target, several)
     assert refused.value.problem.code == code
     assert refused.value.problem.fix
 

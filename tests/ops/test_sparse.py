@@ -112,13 +112,8 @@ def test_tables_are_built_once():
     assert sites.halved is sites.halved
 
 
-def test_blocks_are_summed_up_over_what_is_there():
+def test_features_of_a_volume_are_averaged_over_its_occupied_sites():
     sites, features = batch()
-    halved = sites.halved
-    for row in range(len(halved.sites)):
-        mine = features[halved.parent == row]
-        assert_close(sparse.block_mean(features, halved)[row], mine.mean(0))
-        assert_close(sparse.block_max(features, halved)[row], mine.max(0).values)
     assert_close(bag_mean(features, sites.lengths)[1], features[sites.place[:, 0] == 1].mean(0))
 
 

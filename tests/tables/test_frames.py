@@ -1,5 +1,6 @@
 """Do tables that bagscope writes come back exactly, and do nothing in a spreadsheet?"""
 
+import errno
 import io
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bagscope.errors import TableError
+from bagscope.errors import FolderError, Problem, TableError
 from bagscope.tables.frames import (
+    csv_bytes,
     mark_formula,
     parquet_bytes,
     read_csv,
     read_parquet,
     table_files,
     unmark_formula,
-    write_csv,
-    write_parquet,
+    write_parquet_of,
 )
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_size=10) | st.sampled_from(
@@ -48,7 +49,7 @@ def test_a_table_comes_back_from_csv_exactly(rows):
     # A line of empty cells is no row; the key keeps it one, as in all our tables.
     frame.insert(0, "row", np.arange(2, len(rows) + 2))
     with TemporaryDirectory() as folder:
-        write_csv(frame, Path(folder, "t.csv"))
+        Path(folder, "t.csv").write_bytes(csv_bytes(frame))
         back = read_csv(Path(folder, "t.csv"))
     assert back.columns.tolist() == frame.columns.tolist()
     assert back["label"].tolist() == frame["label"].tolist()
@@ -59,7 +60,7 @@ def test_a_table_comes_back_from_csv_exactly(rows):
 
 def test_numbers_are_never_marked_and_text_is(tmp_path):
     frame = pd.DataFrame({"concentration": [-0.5, np.nan], "label": ["=cmd|' /C calc'!A0", "-control"]})
-    write_csv(frame, tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_bytes(csv_bytes(frame))
     assert (tmp_path / "t.csv").read_text() == "concentration,label\n-0.5,'=cmd|' /C calc'!A0\n,'-control\n"
     pd.testing.assert_frame_equal(read_csv(tmp_path / "t.csv"), frame)
 
@@ -80,7 +81,7 @@ def test_parts_of_a_table_have_one_schema_whatever_they_hold(labels):
 
 def test_parquet_keeps_text_and_numbers(tmp_path):
     frame = pd.DataFrame({"label": ["=x", "", "NA"], "n_fields": [1, 0, 2], "confidence": [0.1, np.nan, -1e-300]})
-    write_parquet(frame, tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").write_bytes(parquet_bytes(frame))
     pd.testing.assert_frame_equal(read_parquet(tmp_path / "t.parquet"), frame)
 
 
@@ -100,15 +101,30 @@ def test_a_file_that_is_no_table_is_refused(tmp_path):
         read_csv(tmp_path / "t.csv")
 
 
-def test_a_failed_write_leaves_the_old_table_and_nothing_else(tmp_path, monkeypatch):
-    frame = pd.DataFrame({"label": ["old"]})
-    write_csv(frame, tmp_path / "t.csv")
+def test_frames_are_written_as_one_table_and_no_frame_as_no_file(tmp_path):
+    frames = [pd.DataFrame({"label": [name], "n_fields": [at]}) for at, name in enumerate("abc")]
+    write_parquet_of(iter(frames), tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(read_parquet(tmp_path / "t.parquet"), pd.concat(frames, ignore_index=True))
+    write_parquet_of(iter([]), tmp_path / "none.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+
+
+@pytest.mark.parametrize("fails_in", ["a frame", "the disk"])
+def test_a_failed_write_leaves_the_old_table_and_nothing_else(tmp_path, monkeypatch, fails_in):
+    old = pd.DataFrame({"label": ["old"]})
+    write_parquet_of([old], tmp_path / "t.parquet")
+
+    def frames():
+        yield pd.DataFrame({"label": ["new"]})
+        if fails_in == "a frame":
+            raise TableError([Problem("refuse", "bad", "bad")])
 
     def no_room(_):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", no_room)
-    with pytest.raises(OSError, match="No space"):
-        write_csv(pd.DataFrame({"label": ["new"]}), tmp_path / "t.csv")
-    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
-    assert read_csv(tmp_path / "t.csv")["label"].tolist() == ["old"]
+    if fails_in == "the disk":
+        monkeypatch.setattr("os.fsync", no_room)
+    with pytest.raises(TableError if fails_in == "a frame" else FolderError):
+        write_parquet_of(frames(), tmp_path / "t.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+    pd.testing.assert_frame_equal(read_parquet(tmp_path / "t.parquet"), old)

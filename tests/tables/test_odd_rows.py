@@ -11,7 +11,7 @@ import pytest
 from bagscope.errors import TableError
 from bagscope.tables.confounding import predictability, problems
 from bagscope.tables.frames import csv_bytes, parquet_bytes, read_parquet
-from bagscope.tables.labels import Vocabulary, vocabulary
+from bagscope.tables.labels import Vocabulary, vocabulary_of
 from bagscope.tables.paths import ImageFolder
 from bagscope.tables.table import make_screen, parse_screen
 
@@ -96,8 +96,8 @@ def test_truth_values_and_missing_texts_of_a_frame_are_written_as_such(tmp_path)
 
 
 def test_labels_say_between_them_which_classes_there_are():
-    assert vocabulary(["b;a", "none", ""]) == Vocabulary(("a", "b"), True, True)
-    assert vocabulary(["a", "b"]) == Vocabulary(("a", "b"), False, False)
+    assert vocabulary_of(["b;a", "none", ""]) == Vocabulary(("a", "b"), True, True)
+    assert vocabulary_of(["a", "b"]) == Vocabulary(("a", "b"), False, False)
 
 
 @posix

@@ -41,22 +41,22 @@ def test_a_row_that_is_not_scored_stays_so_and_changes_no_other():
     assert np.isnan(found[1]).all()
     assert np.array_equal(found[[0, 2]], log_softmax(logits[[0, 2]]))
     judged = probabilities(logits, logits, several=False, none_trained=False)
-    assert np.isnan(judged.own[1]).all()
-    assert np.isfinite(judged.own[[0, 2]]).all()
+    assert np.isnan(judged.head[1]).all()
+    assert np.isfinite(judged.head[[0, 2]]).all()
 
 
 @pytest.mark.parametrize("several", [True, False])
 @pytest.mark.parametrize("none_trained", [True, False])
 def test_no_things_have_no_scores(several, none_trained):
     judged = probabilities(np.empty((0, 2)), np.empty((0, 2 + (none_trained and not several))), several, none_trained)
-    assert judged.mil.shape == judged.own.shape == (0, 2)
+    assert judged.mil.shape == judged.head.shape == (0, 2)
     assert (judged.none is None) == (not none_trained)
 
 
 def test_with_one_label_none_is_the_last_of_the_outputs():
     head = np.log([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
     judged = probabilities(np.zeros((2, 2)), head, several=False, none_trained=True)
-    assert judged.own == pytest.approx(np.array([[0.2, 0.3], [0.6, 0.3]]))
+    assert judged.head == pytest.approx(np.array([[0.2, 0.3], [0.6, 0.3]]))
     assert judged.none == pytest.approx([0.5, 0.1])
     assert judged.mil.tolist() == [[0.5, 0.5], [0.5, 0.5]]
 
@@ -64,7 +64,7 @@ def test_with_one_label_none_is_the_last_of_the_outputs():
 def test_with_several_labels_none_is_that_no_class_applies():
     head = np.log([[0.2 / 0.8, 0.3 / 0.7]])
     judged = probabilities(np.array([[2.0, -2.0]]), head, several=True, none_trained=True)
-    assert judged.own == pytest.approx(np.array([[0.2, 0.3]]))
+    assert judged.head == pytest.approx(np.array([[0.2, 0.3]]))
     assert judged.none == pytest.approx([0.8 * 0.7])
     assert judged.mil == pytest.approx(sigmoid(np.array([[2.0, -2.0]])))
     assert probabilities(np.zeros((1, 2)), head, several=True, none_trained=False).none is None

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from solids_drawn import ellipsoid
 
 from bagscope.classical.cutting import cut_out, find_nuclei
 from bagscope.errors import ImageReadError
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.volumes.solids import solids_of
+from solids_drawn import ellipsoid
 
 SPACING = (1.0, 1.0, 1.0)
 

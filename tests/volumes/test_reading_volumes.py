@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import tifffile
-from solids_drawn import write_stack
 
 from bagscope.errors import ImageReadError
 from bagscope.files.volume import VolumeFile, read_volume, read_volume_header, spacing_of
 from bagscope.files.worker import DecodingWorker
+from solids_drawn import write_stack
 
 VOXELS = np.arange(4 * 5 * 6, dtype=np.uint16).reshape(4, 5, 6)
 

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from solids_drawn import QUICK, screen_of
 
 import bagscope as bs
 from bagscope.errors import SettingsError
+from solids_drawn import QUICK, screen_of
 
 SETS = ["--set", "training.batch=4", "--set", "network.cells=12", "--set", "turns.views=2", "--threads", "1"]
 

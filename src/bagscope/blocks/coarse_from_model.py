@@ -11,7 +11,7 @@ import pandas as pd
 
 from bagscope.engine.compute import threads
 from bagscope.engine.events import Events
-from bagscope.engine.failures import FAILURES, of_check, of_error, write_failures
+from bagscope.engine.failures import of_check, of_error, write_failures
 from bagscope.engine.inputs import Source, make_source
 from bagscope.engine.run import Target, announce
 from bagscope.engine.scoring import screen_of
@@ -19,6 +19,7 @@ from bagscope.engine.tasks import check_of
 from bagscope.errors import ImageReadError, SettingsError, nearest
 from bagscope.files.folder import claimed
 from bagscope.files.names import field_name
+from bagscope.files.run_names import FAILURES
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_atomic
 from bagscope.settings.jobs import ReadJob

@@ -26,7 +26,6 @@ from bagscope.tables.table import Screen
 MOST_PX = 512
 # Position of the image in the screen, x, y, size, coarse class.
 Key = tuple[int, int, int, int, str]
-Inside = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def read_filled(form: Path, out: Path) -> Estimates:
     return replace(found, problems=(*warnings, *found.problems))
 
 
-def told(found: Estimates) -> list[str]:
+def summary_lines(found: Estimates) -> list[str]:
     """Say an estimate in lines for people, a line per coarse and fine class."""
     table = found.table
     names = [f"{coarse} {fine}" for coarse in table.coarse for fine in table.fine]

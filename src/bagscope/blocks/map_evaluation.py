@@ -21,7 +21,6 @@ from bagscope.ops.map_metrics import boundary_distance, overlap, specks_per_10k_
 
 # Pixels on either side of the true boundary; the wide band has the width of a block.
 NARROW = 4
-EVALUATION = "evaluation.csv"
 POOLED, UNSEEN = "all", "unseen"
 COLUMNS = ("row", "image", "class", "measure", "value", "low", "high", "images")
 

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from shapely.affinity import scale
 
+from bagscope.atomic import replacing
 from bagscope.blocks.card import BlocksCard
 from bagscope.blocks.map_parts import BlockSums, MapPart
 from bagscope.blocks.tiles import TiledImage, decided, predict_tiles
@@ -18,7 +19,7 @@ from bagscope.engine.loaded import Predictor
 from bagscope.exports.geojson import Region, feature_of, geojson_bytes, simplified, write_features
 from bagscope.files.pyramid import write_map
 from bagscope.files.tile_store import TileStore, stored_bytes
-from bagscope.files.writer import replacing, scratch_file, write_atomic
+from bagscope.files.writer import scratch_file, write_atomic
 from bagscope.ops.areas import Boxes, share_interval, squares, sums_in
 from bagscope.ops.outlines import GrowingOutlines, Outline
 from bagscope.settings.block_sections import MapsSection

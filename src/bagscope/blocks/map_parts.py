@@ -1,4 +1,4 @@
-"""What is known of a mapped image, kept in a file: done means that it is there and its map is still the same."""
+"""Results of one mapped image, stored as a part: an image is done when its part exists and its map is unchanged."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ class BlockSums:
 
 @dataclass(frozen=True)
 class MapAccuracy:
-    """How right the map of a class is: (both, either, truth, found) pixels in the wide and the narrow band, and more.
+    """Accuracy of the map of one class.
 
-    distance, pepper : None where they say nothing.
+    wide, narrow : pixels in the wide and the narrow band round the true boundary: (intersection, union, truth, map).
+    distance : of the boundaries in pixels; None where one mask has none, or the truth is unknown in part.
+    pepper : specks per 10,000 pixels.
     """
 
     name: str
@@ -40,11 +42,14 @@ class MapAccuracy:
 
 @dataclass(frozen=True)
 class MapPart:
-    """What a map says of an image.
+    """Results of the map of one image.
 
-    pixels : of each class. probability : mean over the image, of each class. low, high : interval of each share; empty
-    where one square alone says nothing. unsure : share of pixels. regions : number. map_file, regions_file : within the
-    score folder; kept : stands for their content and that of the table of regions.
+    pixels : number of pixels of each class.
+    probability : mean over the image, of each class.
+    low, high : interval of each class's fraction; empty for an image of a single square.
+    unsure : fraction of unsure pixels.
+    regions : number of regions.
+    map_file, regions_file : within the score folder; `kept` is a fingerprint of these and of the table of regions.
     """
 
     height: int
@@ -64,12 +69,12 @@ class MapPart:
 
 
 def save_part(path: Path, mark: str, part: MapPart) -> None:
-    """Write a part; it is whole or absent."""
+    """Write a part whole or not at all."""
     write_json(path, {"fingerprint": mark, "part": asdict(part)}, durable=False)
 
 
 def load_part(path: Path, mark: str, files: Sequence[Path]) -> MapPart | None:
-    """Return a part that is whole, has this fingerprint, and whose files are as they were written; else None."""
+    """Return the part if it is intact, has this fingerprint, and its files are unchanged; else None."""
     found = read_stored(path, mark, LARGEST)
     if found is None:
         return None

@@ -18,7 +18,6 @@ from bagscope.tables.levels import Levels, image_keys, wells_of
 from bagscope.tables.table import Screen
 from bagscope.tables.treatments import INTERVAL, LEAST_WELLS, treatments_of
 
-CONSISTENCY = "consistency.csv"
 _DRAWS = 1000
 
 

@@ -15,12 +15,13 @@ from bagscope.blocks.draw_blocks import Candidates, Request, draw_blocks
 from bagscope.blocks.rows import LabelReading, known_blocks, no_blocks
 from bagscope.engine.compute import threads
 from bagscope.engine.events import Events
-from bagscope.engine.failures import FAILURES, failure_table, of_check
+from bagscope.engine.failures import failure_table, of_check
 from bagscope.engine.inputs import channels_of, make_source
 from bagscope.engine.run import Target
 from bagscope.errors import BagscopeError, FolderError, Problem, SettingsError, TableError, nearest
 from bagscope.files.folder import claimed
 from bagscope.files.header import Header
+from bagscope.files.run_names import FAILURES, FORM, PICTURE, SHEET
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_atomic
 from bagscope.settings.jobs import BlocksReadJob
@@ -31,7 +32,6 @@ from bagscope.tables.frames import csv_bytes
 from bagscope.tables.splits import groups_of
 from bagscope.tables.table import Screen
 
-FORM, SHEET, PICTURE = "form.csv", "sheet.html", "sheet.png"
 OURS = (FORM, SHEET, PICTURE, FAILURES)
 PLACE_COLUMNS = ("x", "y", "size", "coarse")
 

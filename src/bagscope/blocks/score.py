@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bagscope.atomic import replacing
 from bagscope.blocks.card import BlocksCard
-from bagscope.blocks.map_evaluation import EVALUATION, evaluation_table, map_accuracy, truth_of
+from bagscope.blocks.map_evaluation import evaluation_table, map_accuracy, truth_of
 from bagscope.blocks.map_image import Picture, Places, Rules, limits_of, make_map, outlined, tile_edge
 from bagscope.blocks.map_parts import MapAccuracy, MapPart, load_part, save_part
-from bagscope.blocks.map_tables import CONSISTENCY, consistency_table, levels_of_maps, region_frames
+from bagscope.blocks.map_tables import consistency_table, levels_of_maps, region_frames
 from bagscope.blocks.panels import panelled
 from bagscope.blocks.rows import (
     COARSE,
@@ -27,10 +28,10 @@ from bagscope.blocks.rows import (
 )
 from bagscope.engine.check import CheckReport
 from bagscope.engine.checked import checked_options
-from bagscope.engine.failures import FAILURES, Failure, of_check
+from bagscope.engine.failures import Failure, of_check
 from bagscope.engine.inputs import Source, field_signature, make_source
 from bagscope.engine.loaded import LoadedModel
-from bagscope.engine.parts import PARTS, Parts, fingerprint
+from bagscope.engine.parts import Parts, fingerprint
 from bagscope.engine.predictions import (
     Predictions,
     RowLimit,
@@ -40,23 +41,21 @@ from bagscope.engine.predictions import (
     training_splits,
 )
 from bagscope.engine.run import Run
-from bagscope.engine.score_folder import RUN, TABLES, Details, Provenance, Result, Scores, write_folder
+from bagscope.engine.score_folder import TABLES, Details, Provenance, Result, Scores, write_folder
 from bagscope.engine.scoring import screen_of
 from bagscope.errors import BagscopeError
 from bagscope.exports.geojson import read_features, write_features
 from bagscope.files.names import field_name
 from bagscope.files.reader import Header
+from bagscope.files.run_names import CONSISTENCY, EVALUATION, FAILURES, GEOJSON, MAPS, OUTLINES, PARTS, REGIONS, RUN
 from bagscope.files.signature import signature
 from bagscope.files.tile_store import TileStore
-from bagscope.files.writer import replacing
 from bagscope.settings.block_sections import BlocksSection
 from bagscope.settings.jobs import BlocksReadJob
 from bagscope.tables.boxes import Blocks
 from bagscope.tables.frames import csv_bytes, write_parquet_of
 from bagscope.tables.table import Screen
 
-MAPS, OUTLINES = "maps", "regions"
-REGIONS, GEOJSON = "regions.parquet", "regions.geojson"
 SCORE_FILES = (*TABLES, FAILURES, RUN, PARTS, MAPS, OUTLINES, REGIONS, GEOJSON, EVALUATION, CONSISTENCY)
 
 

@@ -151,15 +151,20 @@ def _scaling(job: BlocksJob, store: PixelStore) -> ScalingCard:
 def pseudo_label_pixels(
     maps: Sequence[np.ndarray], blocks: Sequence[Blocks], shares: Sequence[float], share: float, beyond: float
 ) -> list[np.ndarray]:
-    """Label the most probable pixels of each class with its number from 1 on; the others are 0.
+    """Label confident pixels by the number of their class, from 1 on; all others are 0.
 
-    For a class with expected fraction s, take its top max(share s, 1 - beyond (1 - s)) quantile of pixels inside
-    blocks; the second term matters when s is near 1. Outside of blocks no fraction is known.
+    For a class with expected fraction s of the pixels inside blocks, the pixels of its highest probabilities are
+    labelled: a fraction max(share * s, 1 - beyond * (1 - s)) of all pixels inside blocks. The second term matters when
+    s is near 1. With more than two classes a pixel is labelled as its most probable class only. Pixels outside blocks
+    have no expected fraction and are not labelled.
 
     Parameters
     ----------
-    maps : (C, H, W) probabilities of each image. blocks : of each image. shares : (C,) expected share of each class.
-    share : in (0, 1]. beyond : at least 1.
+    maps : (C, H, W) probabilities of each image.
+    blocks : of each image.
+    shares : (C,) expected fraction of each class.
+    share : in (0, 1], part of the expected pixels of a class that is labelled at least.
+    beyond : >= 1, factor by which the other classes may exceed their expected fraction.
     """
     inside = [covered(boxes, *image.shape[1:]) for boxes, image in zip(blocks, maps, strict=True)]
     pixels = np.concatenate([image[:, is_inside] for image, is_inside in zip(maps, inside, strict=True)], 1)

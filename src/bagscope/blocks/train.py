@@ -16,26 +16,24 @@ from bagscope.blocks.samples import BlockRows
 from bagscope.blocks.task import BlocksTask
 from bagscope.blocks.tiles import probabilities
 from bagscope.engine import loop
-from bagscope.engine.card_file import CARD
 from bagscope.engine.check import CheckReport
 from bagscope.engine.compute import Execution, trains_in_bf16
-from bagscope.engine.failures import FAILURES, Failure, of_check, of_error
+from bagscope.engine.failures import Failure, of_check, of_error
 from bagscope.engine.inputs import channels_of, make_source, signed_rows
 from bagscope.engine.loaded import Predictor, TrainedNetwork
-from bagscope.engine.model_folder import WEIGHTS
 from bagscope.engine.parts import fingerprint
 from bagscope.engine.plan import Plan, plan_of
 from bagscope.engine.run import Run
 from bagscope.engine.states import Checkpoints
-from bagscope.engine.training import HISTORY, README, RESUME, Trained, created, finished_card, write_model
+from bagscope.engine.training import Trained, created, finished_card, write_model
 from bagscope.errors import TableError
 from bagscope.files.memory import free_memory
+from bagscope.files.run_names import CARD, FAILURES, HISTORY, PROPORTIONS, README, RESUME, WEIGHTS
 from bagscope.settings.jobs import BlocksJob
 from bagscope.tables.boxes import counted
 from bagscope.tables.proportions import Proportions
 from bagscope.tables.table import Screen
 
-PROPORTIONS = "proportions.csv"
 MODEL_FILES = (CARD, WEIGHTS, HISTORY, README, PROPORTIONS, FAILURES, RESUME)
 
 

@@ -1,4 +1,4 @@
-"""What is traditionally measured of a shape: six numbers of the usual pipeline, and a richer set."""
+"""Hand-crafted measures of a shape: six of the usual pipeline, and a richer set."""
 
 from __future__ import annotations
 
@@ -26,25 +26,12 @@ DIRECTIONS = 400
 _BOXES = (1, 2, 4, 8)
 
 
-def six_measures(mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> dict[str, float]:
-    """Volume, surface area, mean curvature, shape index, curvedness, and fractal dimension of a solid.
-
-    Curvatures are means over the smoothed surface, by area; the shape index is 1 for a cap, 0 for a saddle, -1 for a
-    cup (Koenderink and van Doorn 1992). The dimension is that of the boxes that the surface's voxels fill.
+def rich_measures(mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> dict[str, float]:
+    """Return the six usual measures, topology, axes, hull, thickness, depth, curvatures, local occupancy and harmonics.
 
     Parameters
     ----------
     mask : (Z, Y, X) bool with at least one voxel. spacing : edges of a voxel in um.
-    """
-    return _six(mask, spacing, surface(mask, spacing))
-
-
-def rich_measures(mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> dict[str, float]:
-    """The six, and topology, axes, hull, thickness, depth, curvatures, fullness near the surface, spherical harmonics.
-
-    Parameters
-    ----------
-    mask, spacing : as for `six_measures`.
     """
     mesh = surface(mask, spacing)
     found = _six(mask, spacing, mesh)
@@ -55,6 +42,11 @@ def rich_measures(mask: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) 
 
 
 def _six(mask: np.ndarray, spacing: Sequence[float], mesh: Mesh) -> dict[str, float]:
+    """Volume, surface area, mean curvature, shape index, curvedness, and fractal dimension of a solid.
+
+    Curvatures are means over the smoothed surface, by area; the shape index is 1 for a cap, 0 for a saddle, -1 for a
+    cup (Koenderink and van Doorn 1992). The dimension is that of the boxes that the surface's voxels fill.
+    """
     large, small, share = mesh.curvatures
     gap = large - small
     index = np.where(gap > 0, 2 / np.pi * np.arctan2(large + small, np.where(gap > 0, gap, 1)), np.sign(large))

@@ -69,7 +69,7 @@ def score_table(
     return scores, judge.classes
 
 
-def told_of_scores(scores: Scores, classes: tuple[str, ...]) -> str:
+def score_summary(scores: Scores, classes: tuple[str, ...]) -> str:
     """Return for people what was found: grids of wells, or areas where pixels were judged."""
     if _are_maps(scores):
         from bagscope.cli.areas import area_table

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bagscope.blocks.estimate_shares import Estimates, read_filled, told
+from bagscope.blocks.estimate_shares import Estimates, read_filled, summary_lines
 from bagscope.engine.card_file import load_card
 from bagscope.errors import SettingsError
 from bagscope.settings.jobs import BlocksReadJob, ReadJob, make_job
@@ -66,7 +66,7 @@ def read_form_into(form: Path, out: Path, console: Console) -> tuple[list[str], 
         "more": {need.coarse: {"why": need.why, "blocks": need.blocks} for need in found.needs},
         "warnings": [str(problem) for problem in found.problems],
     }
-    return told(found), values, _following(found, form, out)
+    return summary_lines(found), values, _following(found, form, out)
 
 
 def box_table(

@@ -156,7 +156,7 @@ def score(
 
     Example: bagscope score model screen.csv -o scores --cells own --masks
     """
-    from bagscope.cli.stages import next_step, score_table, summed_up, told_of_scores
+    from bagscope.cli.stages import next_step, score_summary, score_table, summed_up
 
     console = Console(quiet)
     console.say(f"Scoring {table} by {model}, tables into {out}; stop with Ctrl-C, go on with --resume")
@@ -174,7 +174,7 @@ def score(
     scores, classes = score_table(model, table, out, config, given, resume, overwrite, console)
     failed = len(scores.failures)
     if not quiet:
-        result(told_of_scores(scores, classes))
+        result(score_summary(scores, classes))
     if not failed:
         console.say(f"Next: {next_step(scores)}")
     result(str(out))

@@ -70,6 +70,7 @@ def sample(
     Example: bagscope proportions sample screen.csv -o sheet --fine other,tumour
     """
     from bagscope.cli.stages_proportions import sample_table
+    from bagscope.files.run_names import FORM, PICTURE, SHEET
 
     given = choices(settings, device=device, threads=threads, seed=seed)
     console = Console(quiet)
@@ -82,14 +83,14 @@ def sample(
     for name, n in found.short.items():
         console.warn(f"coarse class '{name}' has only {n} block{'s' * (n != 1)}")
     console.say(
-        f"Next: open {out / 'sheet.html'} in a browser, type the shares, press Save; then "
+        f"Next: open {out / SHEET} in a browser, type the shares, press Save; then "
         "bagscope proportions read form.csv -o proportions.csv, with the form.csv that was saved "
-        f"(or fill in {out / 'form.csv'} beside {out / 'sheet.png'})"
+        f"(or fill in {out / FORM} beside {out / PICTURE})"
     )
-    result(str(out / "form.csv"))
+    result(str(out / FORM))
     if json:
-        told = {"form": str(out / "form.csv"), "sheet": str(out / "sheet.html"), "picture": str(out / "sheet.png")}
-        summary({**told, "blocks": len(found.form), "classes": counts, "short": found.short, "failed": found.failed})
+        files = {"form": str(out / FORM), "sheet": str(out / SHEET), "picture": str(out / PICTURE)}
+        summary({**files, "blocks": len(found.form), "classes": counts, "short": found.short, "failed": found.failed})
     raise typer.Exit(3 if found.failed else 0)
 
 

@@ -67,6 +67,7 @@ def reproduce(
     Example: bagscope reproduce bbbc013 --data data -o bbbc013 --quick
     """
     from bagscope.reproduce import run_experiment
+    from bagscope.reproduce.ledger import RESULTS, TABLE
 
     results = run_experiment(
         name,
@@ -80,7 +81,7 @@ def reproduce(
         threads=threads,
         events=Console(quiet),
     )
-    result((results / "results.md").read_text("utf-8").rstrip())
-    result(str(results / "results.md"))
+    result((results / TABLE).read_text("utf-8").rstrip())
+    result(str(results / TABLE))
     if json:
-        summary({"results": str(results / "results.csv")})
+        summary({"results": str(results / RESULTS)})

@@ -11,9 +11,9 @@ from bagscope import __version__
 from bagscope.engine.card import FORMAT_VERSION, Card
 from bagscope.engine.tasks import TASKS, check_of
 from bagscope.errors import ModelError, shown
+from bagscope.files.run_names import CARD
 from bagscope.files.writer import read_json
 
-CARD = "model.json"
 Of = TypeVar("Of", bound=Card)
 # A row that trained takes 36 bytes: five million rows.
 LARGEST_CARD = 200_000_000

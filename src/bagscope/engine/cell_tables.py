@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 
 from bagscope.engine.parts import FieldPart, Parts
+from bagscope.files.run_names import CELLS
 from bagscope.files.writer import write_atomic
 from bagscope.ops.shares import dispersion, share_interval
 from bagscope.tables.frames import CSV_ROWS, csv_bytes, read_parquet, write_parquet_of
 from bagscope.tables.levels import Levels
 from bagscope.tables.table import Screen
 
-CELLS = ("cells.parquet", "cells.csv")
-NAMES = "names.csv"
 CALLED = "n_called:"
 # What joins a cell to its well and its treatment.
 _KEYS = ("plate", "well", "site", "row", "label", "treatment", "concentration", "unit")

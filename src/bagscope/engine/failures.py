@@ -11,11 +11,11 @@ import pandas as pd
 
 from bagscope.engine.events import Events
 from bagscope.errors import ImageReadError, Problem
+from bagscope.files.run_names import FAILURES
 from bagscope.files.writer import write_atomic
 from bagscope.tables.frames import csv_bytes, read_csv
 from bagscope.tables.table import Screen
 
-FAILURES = "failures.csv"
 COLUMNS = ("row", "image", "plate", "well", "stage", "code", "cause", "fix")
 
 

@@ -11,10 +11,9 @@ import numpy as np
 
 from bagscope.engine.failures import Failure
 from bagscope.engine.run import Run
+from bagscope.files.run_names import FOLDS
 from bagscope.tables.splits import OF_NO_FOLD
 from bagscope.tables.table import Screen
-
-CROSS_FITTED, FOLDS = "cross_fitted", "fold_*"
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from bagscope.engine.card_file import CARD, Of, is_pickle, load_card_as
+from bagscope.engine.card_file import Of, is_pickle, load_card_as
 from bagscope.engine.compute import placed
 from bagscope.errors import BagscopeError, ModelError, shown
+from bagscope.files.run_names import CARD, WEIGHTS
 from bagscope.files.writer import write_atomic, write_json
 
-WEIGHTS = "model.safetensors"
 LARGEST_HEADER = 100_000_000
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from bagscope.errors import BagscopeError
 from bagscope.files.writer import read_json, write_json
 
-PARTS = "parts"
 LARGEST_PART = 1_000_000
 # A folder of a hundred thousand files is slow to list on a network drive.
 _PER_FOLDER = 1000

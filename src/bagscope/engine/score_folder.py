@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from bagscope.engine.card import Card
-from bagscope.engine.cell_tables import CELLS, NAMES, cell_columns, cells_digest, names_table, with_shares, write_cells
-from bagscope.engine.failures import FAILURES, failure_table, warn_of_failures
+from bagscope.engine.cell_tables import cell_columns, cells_digest, names_table, with_shares, write_cells
+from bagscope.engine.failures import failure_table, warn_of_failures
 from bagscope.engine.origin import origin
-from bagscope.engine.parts import PARTS, Parts
+from bagscope.engine.parts import Parts
 from bagscope.engine.predictions import Predictions
 from bagscope.engine.run import Run
 from bagscope.errors import ModelError
+from bagscope.files.run_names import CELLS, FAILURES, LEVELS, NAMES, PARTS, RUN
 from bagscope.files.writer import read_json, write_atomic, write_json
 from bagscope.settings.jobs import ReadJob
 from bagscope.tables.calls import CallRule
@@ -27,9 +28,7 @@ from bagscope.tables.frames import csv_bytes, read_csv, read_parquet, table_file
 from bagscope.tables.levels import LOG_ODDS, LOGIT, Levels, aggregate
 from bagscope.tables.table import Screen
 
-RUN = "run.json"
 LARGEST_RUN = 100_000_000
-LEVELS = ("images", "wells", "treatments")
 TABLES = (*(f"{level}.{kind}" for level in LEVELS for kind in ("parquet", "csv")), *CELLS, NAMES)
 
 

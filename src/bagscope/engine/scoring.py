@@ -11,10 +11,11 @@ from bagscope.engine.compute import device_of, memory_kept, threads
 from bagscope.engine.events import SILENT, Events
 from bagscope.engine.loaded import CardT, LoadedModel
 from bagscope.engine.run import Run, Target, announce
-from bagscope.engine.score_folder import RUN, Provenance, Scores
+from bagscope.engine.score_folder import Provenance, Scores
 from bagscope.engine.tasks import check_of, stages_of
 from bagscope.errors import TableError
 from bagscope.files.folder import claimed
+from bagscope.files.run_names import RUN
 from bagscope.files.worker import DecodingWorker
 from bagscope.settings.jobs import READ_JOBS, ReadJob, make_job
 from bagscope.tables.table import Screen

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bagscope.engine.card_file import CARD, load_card
+from bagscope.engine.card_file import load_card
 from bagscope.engine.compute import device_of, memory_kept, threads
 from bagscope.engine.events import Events
 from bagscope.engine.run import Run, Target, announce
 from bagscope.engine.tasks import check_of, stages_of
 from bagscope.files.folder import claimed
+from bagscope.files.run_names import CARD
 from bagscope.files.worker import DecodingWorker
 from bagscope.settings.jobs import ReadJob, make_job
 from bagscope.tables.table import Screen

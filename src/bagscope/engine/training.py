@@ -11,7 +11,7 @@ from typing import Any, Generic
 import pandas as pd
 from torch import nn
 
-from bagscope.engine.card_file import CARD, load_card_as
+from bagscope.engine.card_file import load_card_as
 from bagscope.engine.failures import Failure, write_failures
 from bagscope.engine.loaded import CardT
 from bagscope.engine.loop import Fitted
@@ -21,13 +21,11 @@ from bagscope.engine.origin import origin
 from bagscope.engine.plan import Plan, refuse_other
 from bagscope.engine.run import Run
 from bagscope.errors import ModelError
+from bagscope.files.run_names import CARD, HISTORY, PLAN, README, RESUME, SPLIT
 from bagscope.files.writer import write_atomic
 from bagscope.tables.frames import csv_bytes
 from bagscope.tables.splits import groups_of
 from bagscope.tables.table import Screen
-
-RESUME, PLAN = "resume", "plan.json"
-HISTORY, SPLIT, README = "history.csv", "split.csv", "README.md"
 
 
 def finished_card(folder: Path, plan: Plan, kind: type[CardT], run: Run[Any]) -> CardT | None:

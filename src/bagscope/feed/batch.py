@@ -34,11 +34,3 @@ class Batch:
             shapes = f"lengths {tuple(self.lengths.shape)}, target {tuple(self.target.shape)}, rows {self.rows.shape}"
             message = f"{shapes}: expected (B,), (B, K) and (B,), and no empty bag"
             raise ValueError(message)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Numbers on their way home: one row id and one line of values per bag."""
-
-    rows: np.ndarray
-    values: dict[str, np.ndarray]

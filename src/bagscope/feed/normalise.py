@@ -1,4 +1,4 @@
-"""What is measured on the training images before training: intensities, blank patches, cell size."""
+"""Measure the training images before training: intensities, blank patches, cell size."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ MOST_BLANK_TILES = 512
 
 @dataclass(frozen=True)
 class Measured:
-    """What the training images say.
+    """Measurements of the training images.
 
-    intensity : normalisation. blank : (T, C, t, t) patches without cells. limits : (C,) normalised grey values up to
-    which a patch is blank. blobs : diameter of the blobs of
-    each channel in pixels, NaN without contrast. appearances : of each image, see ops.likeness.
-    unreadable : images that were left out, by their place in the store.
+    intensity : normalisation.
+    blank : (T, C, t, t) patches without cells.
+    limits : (C,) normalised grey values up to which a patch is blank.
+    blobs : (C,) diameter of blobs in pixels, NaN without contrast.
+    appearances : of each image, see `ops.likeness`.
+    unreadable : images that could not be read, by their index in the store.
     """
 
     intensity: intensity.Intensity
@@ -45,8 +47,8 @@ class Measured:
 def measure(store: PixelStore, seed: int) -> Measured:
     """Read the training images once (256 of them, when there are more) and measure.
 
-    Blank patches are tiles in which the 98 % quantile of every channel lies within half of the way to the
-    middle between what Otsu's threshold calls background and foreground.
+    A tile is blank if in every channel its 98 % quantile is at most half of the middle between the mean values of
+    background and foreground, separated by Otsu's threshold, after normalisation (background at 0).
 
     Raises
     ------

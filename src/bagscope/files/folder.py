@@ -13,8 +13,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bagscope.atomic import cannot_write, clean_leftovers, is_leftover
 from bagscope.errors import BagscopeError, FolderError, SettingsError, shown
-from bagscope.files.writer import cannot_write, clean_leftovers, is_leftover, read_json, write_json
+from bagscope.files.writer import read_json, write_json
 
 # The mark stays when the lock is gone: it says that bagscope has written here, and who did so last.
 LOCK, MARK = ".lock", ".bagscope.json"

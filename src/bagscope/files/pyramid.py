@@ -9,8 +9,8 @@ from typing import Any
 
 import tifffile
 
+from bagscope.atomic import replacing
 from bagscope.files.tile_store import TileStore
-from bagscope.files.writer import replacing
 
 # Beyond, offsets of a plain TIFF might not reach; compressed it is mostly far smaller.
 _BIG = 2 << 30

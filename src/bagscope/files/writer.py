@@ -1,4 +1,4 @@
-"""How a file is written so that it is whole or absent, and how our own JSON and OME-TIFF are written and read."""
+"""Write files whole or not at all: bytes, JSON and OME-TIFF; read JSON of unknown origin."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import hashlib
 import json
 import math
 import os
-import re
-import shutil
 import stat
 import uuid
 from collections.abc import Iterator, Sequence
@@ -19,12 +17,8 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 import tifffile
 
-from bagscope.errors import FolderError, ModelError, shown
-
-_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_OURS = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
-# A file's name may have 255 bytes; the temporary one is longer than the real one.
-_NAME_KEPT = 40
+from bagscope.atomic import cannot_write, free_bytes, replacing
+from bagscope.errors import ModelError, shown
 
 
 def write_atomic(path: Path | str, content: bytes | bytearray | memoryview | str, *, durable: bool = True) -> None:
@@ -133,19 +127,8 @@ def write_ome_tiff(
     if pixels.ndim != 3 or len(pixels) != len(channel_names) or not pixels.size:
         message = f"pixels {pixels.shape} and channels {tuple(channel_names)}: (C, H, W) and C names are expected"
         raise ValueError(message)
-    # tifffile would take one from clock and network card, so that no two runs made the same file.
-    own = uuid.UUID(bytes=hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest())
-    size = {} if pixel_um is None else {f"PhysicalSize{axis}": pixel_um for axis in "XY"}
-    units = {f"{name}Unit": "µm" for name in size}
-    with replacing(Path(path), pixels.nbytes) as stream:
-        tifffile.imwrite(
-            stream,
-            pixels,
-            ome=True,
-            photometric="minisblack",
-            compression=compression,
-            metadata={"axes": "CYX", "UUID": str(own), "Channel": {"Name": list(channel_names)}, **size, **units},
-        )
+    sizes = {} if pixel_um is None else {f"PhysicalSize{axis}": pixel_um for axis in "XY"}
+    _write_tiff(Path(path), pixels, {"axes": "CYX", "Channel": {"Name": list(channel_names)}}, sizes, compression)
 
 
 def write_volume_tiff(path: Path | str, voxels: np.ndarray, *, spacing: Sequence[float]) -> None:
@@ -159,18 +142,19 @@ def write_volume_tiff(path: Path | str, voxels: np.ndarray, *, spacing: Sequence
     ------
     FolderError : as `write_atomic`.
     """
-    own = uuid.UUID(bytes=hashlib.blake2b(np.ascontiguousarray(voxels).data, digest_size=16).digest())
     sizes = {f"PhysicalSize{axis}": float(edge) for axis, edge in zip("ZYX", spacing, strict=True)}
+    _write_tiff(Path(path), voxels, {"axes": "ZYX"}, sizes, "zlib")
+
+
+def _write_tiff(
+    path: Path, pixels: np.ndarray, described: dict[str, Any], sizes: dict[str, float], compression: str | None
+) -> None:
+    # tifffile would derive an identifier from clock and network card, so that no two runs made the same file.
+    identifier = uuid.UUID(bytes=hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest())
     units = {f"{name}Unit": "µm" for name in sizes}
-    with replacing(Path(path), voxels.nbytes) as stream:
-        tifffile.imwrite(
-            stream,
-            voxels,
-            ome=True,
-            photometric="minisblack",
-            compression="zlib",
-            metadata={"axes": "ZYX", "UUID": str(own), **sizes, **units},
-        )
+    metadata = {**described, "UUID": str(identifier), **sizes, **units}
+    with replacing(path, pixels.nbytes) as stream:
+        tifffile.imwrite(stream, pixels, ome=True, photometric="minisblack", compression=compression, metadata=metadata)
 
 
 @contextmanager
@@ -198,78 +182,3 @@ def scratch_file(folder: Path | str, needed: int) -> Iterator[BinaryIO]:
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path.parent, error, needed) from error
-
-
-def clean_leftovers(folder: Path | str) -> list[Path]:
-    """Remove the temporary files that a killed program left in a folder; return those that were removed."""
-    removed = []
-    with suppress(OSError):
-        for entry in list(Path(folder).iterdir()):
-            if _OURS.fullmatch(entry.name) and entry.is_file() and not entry.is_symlink():
-                with suppress(OSError):
-                    entry.unlink()
-                    removed.append(entry)
-    return removed
-
-
-def is_leftover(name: str) -> bool:
-    """True for the name of a temporary file of ours."""
-    return _OURS.fullmatch(name) is not None
-
-
-@contextmanager
-def replacing(path: Path, needed: int, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Give a stream whose content replaces the file when the block ends well.
-
-    Parameters
-    ----------
-    needed : bytes that will be written, for the message when there is no room.
-    durable : as `write_atomic`.
-    """
-    aside = path.with_name(f".{path.name[:_NAME_KEPT]}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with aside.open("xb+") as stream:
-                yield stream
-                stream.flush()
-                if durable:
-                    os.fsync(stream.fileno())
-            aside.replace(path)
-        finally:
-            with suppress(OSError):
-                aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error, needed) from error
-    if durable:
-        _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    # Windows cannot open folders, some network drives cannot flush them; the file itself is safe.
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def cannot_write(path: Path, error: OSError, needed: int = 0) -> FolderError:
-    """Say why a file or folder cannot be written, and what to do."""
-    if error.errno in _NO_ROOM or error.errno is None:  # NumPy tells of a write cut short without a number
-        free = free_bytes(path.parent)
-        cause = f"no room ({error.strerror or error}): {needed:,} bytes are needed, {free:,} are free"
-        fix = "Make room or raise the quota, then use --resume."
-        return FolderError(cause, fix, code="no_room", file=path)
-    cause = f"cannot write it ({error.strerror or shown(error)})"
-    fix = "Choose a folder in which you may write, with -o."
-    return FolderError(cause, fix, code="cannot_write", file=path)
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the free bytes of the drive that holds a folder, existing or not; 0 when nobody knows."""
-    for place in (folder, *folder.absolute().parents):
-        with suppress(OSError):
-            return shutil.disk_usage(place).free
-    return 0

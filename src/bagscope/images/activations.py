@@ -15,8 +15,8 @@ from bagscope.engine.scoring import screen_of
 from bagscope.errors import SettingsError
 from bagscope.files.worker import DecodingWorker
 from bagscope.images.card import ModelCard
-from bagscope.images.cells import FieldView
 from bagscope.images.check import check_for_model
+from bagscope.images.field_view import FieldView
 from bagscope.nets import layers
 from bagscope.settings.jobs import ReadJob
 from bagscope.settings.sections import ImagesSection

@@ -67,5 +67,6 @@ def _well_logits(
             head = score_field(model, field, job.compute.tile).head.astype(np.float64)
         except ImageReadError:
             head = np.full(len(card.classes) + (card.none_trained and not card.several_labels), np.nan)
+        # log_softmax as in `tables.levels.aggregate`: to the last digit the numbers that wells are scored by.
         logits.append(head if card.several_labels else log_softmax(head[None])[0])
     return pd.DataFrame(np.stack(logits)).groupby(well_of, sort=False).mean().to_numpy()

@@ -14,12 +14,14 @@ from bagscope.engine.parts import CellPart, Parts
 from bagscope.errors import BagscopeError, ImageReadError, ModelError, Problem, SettingsError
 from bagscope.files.names import field_name
 from bagscope.files.reader import read_labels
+from bagscope.files.run_names import MAPS, MASKS
 from bagscope.files.signature import signature
 from bagscope.files.worker import DecodingWorker
 from bagscope.files.writer import write_atomic, write_ome_tiff
 from bagscope.images.card import ModelCard
-from bagscope.images.cells import Cells, FieldView, Known, field_maps, find_cells
+from bagscope.images.cells import Cells, Known, field_maps, find_cells
 from bagscope.images.centres import read_centres
+from bagscope.images.field_view import FieldView
 from bagscope.images.nuclear import nuclear_channel
 from bagscope.settings.sections import CellsSection
 from bagscope.tables.calls import cell_calls
@@ -27,7 +29,6 @@ from bagscope.tables.frames import parquet_bytes
 from bagscope.tables.probabilities import sigmoid
 from bagscope.tables.table import Screen
 
-MASKS, MAPS = "masks", "maps"
 OWN, NOWHERE = "own", "none"
 
 

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from scipy import ndimage
-from torch import Tensor
 
-from bagscope.engine.loaded import Predictor
 from bagscope.errors import ImageReadError, ModelError
 from bagscope.images.card import CellCard, ModelCard
-from bagscope.images.cell_windows import WINDOWS_PER_PASS, cut_windows, judge_windows, refuse_outside
+from bagscope.images.cell_windows import WINDOWS_PER_PASS, judge_windows, refuse_outside
 from bagscope.images.class_regions import log_odds_of, number_type, present_regions
-from bagscope.images.field_maps import dense_field, read_dense, relevance_maps, to_image
+from bagscope.images.field_view import FieldView
 from bagscope.images.nuclear import AUTO, find_nuclei, nuclear_channel
-from bagscope.images.samples import to_device
-from bagscope.images.scoring import FieldPixels, score_field
-from bagscope.images.task import intensity_of
-from bagscope.nets.bagnet import BagNet
-from bagscope.ops import intensity, lattice, windows
+from bagscope.ops import lattice
 from bagscope.ops.regions import RegionTable, class_instances, region_table, seeded_regions
 from bagscope.ops.seed_fit import Sure, seed_fit
 
@@ -29,8 +22,6 @@ from bagscope.ops.seed_fit import Sure, seed_fit
 LEAST_SHARE = 1 / 16
 # Cells that are known by their centres alone are at least this wide, as a share of the usual diameter.
 CENTRE_SHARE = 0.25
-# Elements per side of a tile when a field is judged as a whole.
-TILE = 64
 
 
 @dataclass(frozen=True)
@@ -55,88 +46,6 @@ class Known:
 
     labels: np.ndarray | None = None
     centres: np.ndarray | None = None
-
-
-class FieldView:
-    """A field as a network sees it: what several questions have in common is worked out once.
-
-    Parameters
-    ----------
-    pixels : (C, H, W) grey values.
-    log_odds : (K,) of the whole field, from `score_field`; default: computed when a map needs it.
-    factor : rescaled over original pixels; default: the card's.
-    """
-
-    def __init__(
-        self,
-        model: Predictor[ModelCard],
-        pixels: np.ndarray,
-        log_odds: np.ndarray | None = None,
-        factor: float | None = None,
-    ):
-        self.model, self.pixels = model, pixels
-        self.net: BagNet = model.network
-        self.card, self.device = model.card, model.device
-        self._log_odds = log_odds
-        self._cells_speaking: dict[int, np.ndarray] = {}
-        self.scale = self.card.scale.factor if factor is None else factor
-        self.shape: tuple[int, int] = (pixels.shape[1], pixels.shape[2])
-
-    @cached_property
-    def grey(self) -> Tensor:
-        """The normalised field, (C, H, W)."""
-        return intensity.apply(to_device(self.pixels, self.device), intensity_of(self.card))
-
-    @cached_property
-    def prepared(self) -> Tensor:
-        """The normalised, rescaled field, (C, h, w): what the network eats."""
-        return windows.rescale(self.grey, self.scale)
-
-    @property
-    def log_odds(self) -> np.ndarray:
-        """What the network says of the whole field, (K,)."""
-        if self._log_odds is None:
-            self._log_odds = score_field(self.model, FieldPixels.of_array(self.pixels), TILE, self.scale).log_odds
-        return self._log_odds
-
-    @cached_property
-    def relevance(self) -> np.ndarray:
-        """Jacobian maps of all classes, (K, H, W)."""
-        found = relevance_maps(self.net, self.prepared, self.log_odds)
-        return to_image(found, self.shape, self.scale).cpu().numpy()
-
-    def cell_relevance(self, k: int) -> np.ndarray:
-        """Jacobian map of one class by the network that judges cells, (H, W)."""
-        if k not in self._cells_speaking:
-            found = relevance_maps(self.net, self.prepared, self.log_odds, [k], cells=True)
-            self._cells_speaking[k] = to_image(found, self.shape, self.scale)[0].cpu().numpy()
-        return self._cells_speaking[k]
-
-    @cached_property
-    def dense(self) -> Tensor:
-        """Logits every 8 rescaled pixels, (K, h, w)."""
-        return dense_field(self.net, self.prepared)
-
-    def windows(self, centres: np.ndarray) -> Tensor:
-        """Cut the windows of cells, (N, C, 64, 64).
-
-        Raises
-        ------
-        BagscopeError : a centre outside the image.
-        """
-        refuse_outside(centres, self.shape)
-        return cut_windows(self.prepared, centres, self.scale)
-
-    @property
-    def cell_px(self) -> float | None:
-        """Diameter of a cell in the field's own pixels; None when the model does not know it."""
-        px = self.card.scale.cell_diameter_px
-        return None if px is None else px * self.card.scale.factor / self.scale
-
-    def class_logits(self, rows: np.ndarray, columns: np.ndarray) -> Tensor:
-        """Read the dense class map at pixels of the image, (K, *shape)."""
-        y, x = (windows.to_scaled(at, self.scale) for at in (rows, columns))  # type: ignore[arg-type]
-        return read_dense(self.dense, y, x, self.net.body.grid)  # type: ignore[arg-type]
 
 
 def foreground(view: FieldView) -> np.ndarray:

@@ -1,16 +1,12 @@
-"""Where the classes of a field are, by what speaks for each: for things that no channel marks as cells do nuclei."""
+"""Regions of the classes in a field, from relevance maps: for objects that no channel marks as nuclei mark cells."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
+from bagscope.images.field_view import FieldView
 from bagscope.ops.regions import DARK, relevance_region, two_levels
-
-if TYPE_CHECKING:
-    from bagscope.images.cells import FieldView
 
 # Smoothing of a map in rescaled pixels, and what counts as high: half of the map's own Otsu threshold, half of the way
 # to the middle of grey values. Chosen on cluttered digits of sets that no result rests on.
@@ -18,7 +14,7 @@ SMOOTH, HALF = 3.0, 0.5
 
 
 def class_region(view: FieldView, k: int, *, brightness: bool = True) -> np.ndarray:
-    """Say where a class is, if it is there at all: (H, W) bool; see `ops.regions.speaking_region`.
+    """Return the region of a class as (H, W) bool, empty where the class is absent; see `ops.regions.relevance_region`.
 
     Parameters
     ----------
@@ -29,12 +25,12 @@ def class_region(view: FieldView, k: int, *, brightness: bool = True) -> np.ndar
 
 
 def strength(view: FieldView, k: int) -> np.ndarray:
-    """How much each pixel and what is near it speak for a class, (H, W) float32; `class_region` is where it is high."""
+    """Return the smoothed relevance map of a class, (H, W) float32; `class_region` is where it is high."""
     return ndimage.gaussian_filter(view.cell_relevance(k), SMOOTH / view.scale)
 
 
 def present_regions(view: FieldView) -> np.ndarray:
-    """Where each class is that the field shows: (H, W), 0 nowhere, k + 1 class k; the stronger one where two are."""
+    """Return the regions of the field's classes, (H, W): k + 1 for class k (the stronger where two overlap), else 0."""
     found = np.zeros(view.shape, number_type(len(view.card.classes)))
     strongest, where = np.zeros(view.shape), bright(view.pixels)
     for k in np.flatnonzero(view.log_odds >= log_odds_of(view.card.calls.threshold)).tolist():

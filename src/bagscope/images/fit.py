@@ -17,9 +17,10 @@ from bagscope.engine.loaded import TrainedNetwork
 from bagscope.engine.plan import Plan, plan_of
 from bagscope.engine.run import Run
 from bagscope.engine.states import Checkpoints
-from bagscope.engine.training import RESUME, Trained, created, finished_card, split_file, write_model
+from bagscope.engine.training import Trained, created, finished_card, split_file, write_model
 from bagscope.errors import ImageReadError, Problem, TableError
 from bagscope.feed.cache import Pad
+from bagscope.files.run_names import RESUME
 from bagscope.images.calibrate import calibration_of
 from bagscope.images.card import ModelCard
 from bagscope.images.pseudo_labels import learn_cells
@@ -28,7 +29,7 @@ from bagscope.images.setup import Labelled, Setup, make_task, measured_setup
 from bagscope.images.task import ImagesTask
 from bagscope.nets.bagnet import BagNet
 from bagscope.settings.jobs import ImagesJob
-from bagscope.tables.labels import Vocabulary, unknown_labels, vocabulary
+from bagscope.tables.labels import Vocabulary, unknown_labels, vocabulary_of
 from bagscope.tables.splits import TEST, TRAIN, VALIDATION, assign_parts
 
 
@@ -130,8 +131,8 @@ def _parts(rows: Rows, job: ImagesJob, classes: Vocabulary | None) -> tuple[np.n
     assigned = assign_parts(rows.table, job.split.by, job.split.validation, job.seed)
     parts, labels = assigned.parts.copy(), rows.table["label"].to_numpy(dtype=object)
     if classes is None:
-        trained = vocabulary(labels[parts == TRAIN])
-        labelled = vocabulary(labels[np.isin(parts, (TRAIN, VALIDATION))])
+        trained = vocabulary_of(labels[parts == TRAIN])
+        labelled = vocabulary_of(labels[np.isin(parts, (TRAIN, VALIDATION))])
         classes = replace(trained, several=labelled.several)
         if len(classes.classes) + classes.none < 2:
             cause = f"the rows that train have {len(classes.classes) + classes.none} class(es); at least 2"
@@ -148,7 +149,7 @@ def _labelled(rows: Rows, parts: np.ndarray, classes: Vocabulary, pad: Pad | Non
     return Labelled(
         store=source.store.take(range(len(rows)), pad),
         labels=table["label"].tolist(),
-        told=classes,
+        vocabulary=classes,
         wells=[f"{plate}/{well}" for plate, well in zip(table["plate"], table["well"], strict=True)],
         parts=parts.tolist(),
         lines=table["row"].tolist(),

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from bagscope.engine.card_file import CARD, load_card_as
+from bagscope.engine.card_file import load_card_as
 from bagscope.engine.failures import Failure
-from bagscope.engine.folds import CROSS_FITTED, labelled_alone, models_of_folds
-from bagscope.engine.parts import PARTS, Parts
+from bagscope.engine.folds import labelled_alone, models_of_folds
+from bagscope.engine.parts import Parts
 from bagscope.engine.predictions import Predictions
 from bagscope.engine.run import Run
-from bagscope.engine.score_folder import RUN, Provenance, Scores, read_scores, write_scores
+from bagscope.engine.score_folder import Provenance, Scores, read_scores, write_scores
+from bagscope.files.run_names import CARD, CROSS_FITTED, PARTS, RUN
 from bagscope.images.card import ModelCard
 from bagscope.images.cell_stage import CellStage
 from bagscope.images.fit import train_one

@@ -27,7 +27,7 @@ from bagscope.feed.orders import prefetch
 from bagscope.files.field import FieldFiles, read_field_header
 from bagscope.images.card import ModelCard
 from bagscope.images.cell_stage import CellStage
-from bagscope.images.cells import FieldView
+from bagscope.images.field_view import FieldView
 from bagscope.images.scoring import FieldPixels, score_field
 from bagscope.images.setup import least_px
 from bagscope.images.similarity import unlike

@@ -12,8 +12,8 @@ from skimage.segmentation import expand_labels
 from torch import Tensor
 
 from bagscope.images.cell_windows import EDGE, cut_windows
-from bagscope.images.cells import FieldView
 from bagscope.images.class_regions import bright
+from bagscope.images.field_view import FieldView
 from bagscope.images.nuclear import find_nuclei
 from bagscope.images.self_training import LARGE
 from bagscope.ops.regions import region_table

@@ -12,7 +12,7 @@ from bagscope.engine.scoring import ScreenModel
 from bagscope.errors import ImageReadError
 from bagscope.images import activations
 from bagscope.images.card import ModelCard
-from bagscope.images.cells import FieldView
+from bagscope.images.field_view import FieldView
 from bagscope.images.prediction import Prediction
 from bagscope.images.scoring import FieldPixels, element_centres, score_field
 from bagscope.images.task import build_network
@@ -66,9 +66,9 @@ class Model(ScreenModel[ModelCard]):
         )
         rule = CallRule(card.calls.threshold, card.calls.confidence)
         calls, confidence = make_calls(
-            judged.mil, judged.own, card.classes, none_probability=judged.none, several=card.several_labels, rule=rule
+            judged.mil, judged.head, card.classes, none_probability=judged.none, several=card.several_labels, rule=rule
         )
-        probability = dict(zip(card.classes, judged.own[0].tolist(), strict=True))
+        probability = dict(zip(card.classes, judged.head[0].tolist(), strict=True))
         if judged.none is not None:
             probability["none"] = float(judged.none[0])
         y, x = element_centres(self.network, card, pixels.shape[1:])

@@ -11,8 +11,9 @@ import pandas as pd
 
 from bagscope.errors import ImageReadError, SettingsError, nearest
 from bagscope.images.cell_stage import cell_table
-from bagscope.images.cells import FieldView, Known, find_cells
+from bagscope.images.cells import Known, find_cells
 from bagscope.images.class_regions import class_region, strength
+from bagscope.images.field_view import FieldView
 
 
 @dataclass(frozen=True)

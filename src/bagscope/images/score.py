@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from bagscope.engine import score_folder
 from bagscope.engine.check import CheckReport
-from bagscope.engine.failures import FAILURES, of_check
+from bagscope.engine.failures import of_check
 from bagscope.engine.inputs import make_source
-from bagscope.engine.parts import PARTS, Parts
+from bagscope.engine.parts import Parts
 from bagscope.engine.predictions import Predictions
 from bagscope.engine.run import Run
-from bagscope.engine.score_folder import RUN, TABLES, Provenance, Scores
+from bagscope.engine.score_folder import TABLES, Provenance, Scores
 from bagscope.engine.scoring import screen_of
 from bagscope.errors import Problem
+from bagscope.files.run_names import FAILURES, MAPS, MASKS, PARTS, RUN
 from bagscope.images import similarity
-from bagscope.images.cell_stage import MAPS, MASKS, CellStage
+from bagscope.images.cell_stage import CellStage
 from bagscope.images.inference import FieldScorer, predict_fields
 from bagscope.images.predict import Model
 from bagscope.settings.jobs import ReadJob

@@ -35,13 +35,13 @@ LEAST_FACTOR, MOST_FACTOR = 1 / 16, 8.0
 class Labelled:
     """Labelled rows and their pixels: (R,) labels, well ids, parts and lines of the table.
 
-    told : what the labels can say; those of training rows say nothing else.
+    vocabulary : classes of the labels; training rows have no others.
     pixel_um : micrometres per pixel, None if unknown.
     """
 
     store: PixelStore
     labels: Sequence[str]
-    told: Vocabulary
+    vocabulary: Vocabulary
     wells: Sequence[str]
     parts: Sequence[str]
     lines: Sequence[int]
@@ -112,14 +112,14 @@ def make_task(job: ImagesJob, rows: Labelled, setup: Setup, device: torch.device
         at = np.flatnonzero(np.asarray(rows.parts) == name)
         if not len(at):
             return None
-        wanted = targets(labels[at].tolist(), rows.told.classes)
+        wanted = targets(labels[at].tolist(), rows.vocabulary.classes)
         return LabelledRows(rows.store.take(at), wanted, numbers[at], np.asarray(rows.lines)[at])
 
     train = part(TRAIN)
     if train is None:
         cause = "no row is left to train on"
         raise SettingsError(cause, "Give rows of each class to 'train'.", code="no_training_row")
-    card = _card(job, rows.channels, rows.told, setup)
+    card = _card(job, rows.channels, rows.vocabulary, setup)
     return ImagesTask(job, card, train, part(VALIDATION), setup.measured, device)
 
 
@@ -190,19 +190,19 @@ def _likeness(measured: Measured) -> LikenessCard | None:
 def _card(
     job: ImagesJob,
     channels: tuple[str, ...],
-    told: Vocabulary,
+    vocabulary: Vocabulary,
     setup: Setup,
 ) -> ModelCard:
     learned = setup.measured.intensity
     return ModelCard(
         task=job.task,
-        classes=told.classes,
-        several_labels=told.several,
-        none_trained=told.none or job.augment.background > 0,
+        classes=vocabulary.classes,
+        several_labels=vocabulary.several,
+        none_trained=vocabulary.none or job.augment.background > 0,
         channels=channels,
         network=job.network.model_dump(),
         pooling=job.pooling.model_dump(),
-        grid=_grid(job, len(channels)).told(),
+        grid=_grid(job, len(channels)).as_dict(),
         intensity=IntensityCard(dark=learned.dark, background=learned.background, spread=learned.spread),
         likeness=_likeness(setup.measured),
         reading=ReadingCard(**{name: getattr(job.images, name) for name in ReadingCard.model_fields}),

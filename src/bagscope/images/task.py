@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -51,8 +52,8 @@ def build_network(card: ModelCard) -> BagNet:
     pooling = make_pooling(classes=len(card.classes), **checked_options(PoolingSection, card.pooling, "pooling"))
     kind = NETWORKS.load(options.pop("name"))
     body = kind(len(card.channels), len(card.classes), scores=pooling.wants_scores, **options)
-    if card.grid != body.grid.told():
-        cause = f"grid {card.grid}, the network has {body.grid.told()}"
+    if card.grid != body.grid.as_dict():
+        cause = f"grid {card.grid}, the network has {body.grid.as_dict()}"
         raise ModelError(cause, "The card was changed; train again.", code="bad_card")
     cells = copy.deepcopy(body) if card.cells and card.cells.self_trained else None
     return BagNet(body, pooling, len(card.classes), card.none_trained and not card.several_labels, cells)
@@ -122,10 +123,8 @@ class ImagesTask:
         return {int(crops.lines[row]): error for crops in every for row, error in crops.unreadable.items()}
 
     def learned(self, net: nn.Module) -> ModelCard:
-        """Return the card with what training found out."""
-        thresholds = net.pooling.thresholds()  # type: ignore[operator,union-attr]
-        found = None if thresholds is None else tuple(thresholds.detach().cpu().tolist())
-        return self.card.model_copy(update={"thresholds": found})
+        """Return the card with the learned thresholds."""
+        return self.card.model_copy(update={"thresholds": cast(BagNet, net).learned_thresholds()})
 
     def parameter_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
         """Return the weights and the pooling's thresholds with the factors of their learning rates."""

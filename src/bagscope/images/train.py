@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from bagscope.engine.card_file import CARD
 from bagscope.engine.check import CheckReport
-from bagscope.engine.failures import FAILURES
-from bagscope.engine.folds import CROSS_FITTED, FOLDS
-from bagscope.engine.model_folder import WEIGHTS
 from bagscope.engine.run import Run
-from bagscope.engine.training import HISTORY, README, RESUME, SPLIT
+from bagscope.files.run_names import CARD, CROSS_FITTED, FAILURES, FOLDS, HISTORY, README, RESUME, SPLIT, WEIGHTS
 from bagscope.images.fit import train_one
 from bagscope.images.folds import cross_fit
 from bagscope.images.rows import labelled_rows

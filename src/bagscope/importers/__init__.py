@@ -55,6 +55,10 @@ def write_screen(screen: Screen, path: Path | str) -> Path | None:
     Returns
     -------
     Where the earlier table is kept, None when there was none or an equal one.
+
+    Raises
+    ------
+    FolderError : the table cannot be written.
     """
     from bagscope.files.writer import write_atomic
     from bagscope.importers.layout import write

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bagscope.errors import BagscopeError, Problem, SettingsError, TableError, nearest
+from bagscope.errors import Problem, SettingsError, TableError, nearest
+from bagscope.files.writer import write_atomic
 from bagscope.importers.platemap import join_platemap
 from bagscope.tables.columns import KNOWN
-from bagscope.tables.frames import write_csv, write_parquet
+from bagscope.tables.frames import csv_bytes, parquet_bytes
 from bagscope.tables.table import Screen, make_screen
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".bmp", ".jpg", ".jpeg")
@@ -101,7 +102,7 @@ def no_images(source: Path, expected: str) -> TableError:
 
 
 def write(screen: Screen, path: Path) -> None:
-    """Write a screen as CSV, TSV or parquet; the file is whole or absent."""
+    """Write a screen as CSV, TSV or parquet, whole or not at all."""
     folder = path.absolute().parent
     rows = screen.rows
     columns: dict[str, np.ndarray] = {}
@@ -116,14 +117,8 @@ def write(screen: Screen, path: Path) -> None:
         if name in _ALWAYS or name not in KNOWN or not empty:
             columns[name] = column.to_numpy()
     frame = pd.DataFrame(columns)
-    try:
-        if path.suffix == ".parquet":
-            write_parquet(frame, path)
-        else:
-            write_csv(frame, path, "\t" if path.suffix in (".tsv", ".txt") else ",")
-    except OSError as error:
-        cause = f"cannot write: {error.strerror}"
-        raise BagscopeError(cause, "Choose another place.", code="cannot_write", file=path) from None
+    delimiter = "\t" if path.suffix in (".tsv", ".txt") else ","
+    write_atomic(path, parquet_bytes(frame) if path.suffix == ".parquet" else csv_bytes(frame, delimiter))
 
 
 def _relative(file: Path, folder: Path, text: str) -> str:

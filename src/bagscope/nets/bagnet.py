@@ -60,6 +60,11 @@ class BagNet(nn.Module):
             log_odds = self.pooling(logits.to(self.head.weight.dtype), lengths)
             return log_odds, self.head(torch.sigmoid(log_odds))
 
+    def learned_thresholds(self) -> tuple[float, ...] | None:
+        """Return the pooling's threshold of each class; None for a pooling without thresholds."""
+        thresholds = self.pooling.thresholds()  # type: ignore[operator]
+        return None if thresholds is None else tuple(thresholds.detach().cpu().tolist())
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Judge images, each a bag of its own class map's elements."""
         maps = self.instances(images)

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, relu_
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.functional import relu_
 
+from bagscope.nets.folded import normalised_convolution
 from bagscope.nets.jacobian import RectifiedReLU
 from bagscope.ops.geometry import Grid, Layer, grid_of
 
@@ -114,7 +114,7 @@ class KrausNet(nn.Module):
         x = images
         for layer, following in pairwise([*self.trunk, self.classifier]):
             if isinstance(layer, nn.Conv2d):
-                x = _folded(layer, following, x)
+                x = normalised_convolution(layer, following, x)
             elif isinstance(layer, RectifiedReLU):
                 x = layer(x) if grad else relu_(x)
             elif not isinstance(layer, nn.BatchNorm2d):
@@ -136,11 +136,3 @@ class GatedScore(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Weigh every element."""
         return self.weight(torch.tanh(self.content(features)) * torch.sigmoid(self.gate(features)))
-
-
-def _folded(layer: nn.Conv2d, following: nn.Module, x: Tensor) -> Tensor:
-    weight, bias = layer.weight, layer.bias
-    if isinstance(following, nn.BatchNorm2d):
-        norm = (following.running_mean, following.running_var, following.eps, following.weight, following.bias)
-        weight, bias = fuse_conv_bn_weights(weight, bias, *norm)  # type: ignore[arg-type]
-    return conv2d(x, weight, bias, padding=layer.padding)

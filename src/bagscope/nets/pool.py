@@ -19,8 +19,14 @@ from bagscope.registry import Registry
 POOLINGS = Registry(
     "pooling",
     {
-        name: f"bagscope.ops.pooling:{name}"
-        for name in ("noisy_and", "noisy_or", "isr", "gm", "lse", "mean", "max", "attention")
+        "noisy_and": "bagscope.ops.pooling:noisy_and",
+        "noisy_or": "bagscope.ops.pooling:noisy_or",
+        "isr": "bagscope.ops.pooling:isr",
+        "gm": "bagscope.ops.pooling:gm",
+        "lse": "bagscope.ops.pooling:lse",
+        "mean": "bagscope.ops.pooling:mean",
+        "max": "bagscope.ops.pooling:max",
+        "attention": "bagscope.ops.pooling:attention",
     },
 )
 # Thresholds stay this far from 0 and 1, where no share of instances could tell bags apart any more.

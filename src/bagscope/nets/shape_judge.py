@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, logsigmoid
+from torch.nn.functional import log_softmax
 
 from bagscope.nets.bagnet import BagNet
 from bagscope.ops.sparse import Sites
@@ -77,8 +77,3 @@ def blend(network: tuple[Tensor, Tensor], measures: tuple[Tensor, Tensor]) -> tu
     """Return a half of the network's log-odds and log-probabilities plus a quarter of the measures'."""
     log_odds, head = (_SHARES[0] * a + _SHARES[1] * b for a, b in zip(network, measures, strict=True))
     return log_odds, head
-
-
-def probabilities(head: Tensor, several_labels: bool) -> Tensor:
-    """Return probabilities (B, O) of log-probabilities, or of logits with several labels."""
-    return logsigmoid(head).exp() if several_labels else torch.softmax(head, 1)

@@ -1,4 +1,4 @@
-"""How the shares of classes in blocks are held against what a table says of them.
+"""Losses that compare the fractions of classes in blocks with a table of their means and standard deviations.
 
 A block has a coarse class l and pixels with probabilities p of fine classes c; the table says which mean eta and
 standard deviation rho the share of c has over blocks of l. Letters as there: mu and s2 are mean and variance of the
@@ -22,20 +22,6 @@ from bagscope.ops.bags import Lengths, bag_mean, bag_variance, check_lengths
 
 # Variances below this are as good as none, and their logarithm would run away.
 LEAST_VARIANCE = 1e-8
-
-
-def block_moments(p: Tensor, effective: float) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the share of each class in each block, (B, C) each, when pixels are drawn one by one.
-
-    mu = mean_j p_j and s2 = mean_j p_j (1 - p_j) / n. Neighbouring pixels are not independent, so an effective number
-    of them stands for n ([M] equation 4, with all pixels).
-
-    Parameters
-    ----------
-    p : (B, C, H, W) probabilities. effective : n, > 0.
-    """
-    flat = p.flatten(2)
-    return flat.mean(2), (flat * (1 - flat)).mean(2) / effective
 
 
 def intra(mu: Tensor, s2: Tensor, lengths: Lengths) -> tuple[Tensor, Tensor]:
@@ -127,37 +113,35 @@ def block_means(logits: Tensor, index: Tensor, blocks: int) -> BlockMeans:
     return BlockMeans(*mean.split(classes, 1))
 
 
-def count_loss(
-    p: Tensor, lengths: Lengths, eta: Tensor, rho: Tensor, *, grouping: str, distance: str, effective: float
+def moments_loss(
+    mu: Tensor, s2: Tensor, lengths: Lengths, eta: Tensor, rho: Tensor, *, grouping: str, distance: str
 ) -> Tensor:
     """Mean over groups (or blocks) of the distances of all classes.
 
     Parameters
     ----------
-    p : (B, C, H, W) probabilities, blocks of one coarse class one after the other.
+    mu, s2 : (B, C) moments of blocks, those of one coarse class one after the other: mean_j p_j and
+        mean_j p_j (1 - p_j) / n over a block's pixels j. Neighbouring pixels are not independent, so an effective
+        number of them stands for n ([M] equation 4, with all pixels).
     lengths : (G,) blocks of each group.
     eta, rho : (G, C) the table's mean and standard deviation for each group's coarse class; rho > 0.
     grouping, distance : names of `GROUPINGS` and `DISTANCES`.
-    effective : see `block_moments`.
+
+    Notes
+    -----
+    With n* = eta (1 - eta) / rho^2 effective pixels a grey map p = eta has the table's variance. With more of them `kl`
+    and `w2` ask for more spread than grey; with fewer they punish grey.
 
     Raises
     ------
     SettingsError : an unknown name. BagError : lengths that do not add up.
     """
-    mu, s2 = block_moments(p, effective)
-    return moments_loss(mu, s2, lengths, eta, rho, grouping=grouping, distance=distance)
-
-
-def moments_loss(
-    mu: Tensor, s2: Tensor, lengths: Lengths, eta: Tensor, rho: Tensor, *, grouping: str, distance: str
-) -> Tensor:
-    """As `count_loss`, of blocks' moments (B, C) each."""
-    moments, far = _named(GROUPINGS, grouping, "grouping"), _named(DISTANCES, distance, "distance")
+    group_moments, far = _named(GROUPINGS, grouping, "grouping"), _named(DISTANCES, distance, "distance")
     bags = check_lengths(mu, lengths)
-    found, spread_ = moments(mu, s2, bags)
-    if len(found) != len(eta):
+    mean, variance = group_moments(mu, s2, bags)
+    if len(mean) != len(eta):
         eta, rho = (side.repeat_interleave(bags.lengths, 0) for side in (eta, rho))
-    return far(found, spread_, eta, rho.square()).sum(1).mean()
+    return far(mean, variance, eta, rho.square()).sum(1).mean()
 
 
 def llp(mean: Tensor, eta: Tensor) -> Tensor:
@@ -193,14 +177,6 @@ def pixel_target(log_mean: Tensor, target: Tensor) -> Tensor:
     log_mean : (B, C) mean log-probabilities of blocks. target : (B, C), adding up to 1.
     """
     return -(target * log_mean).sum(1).mean()
-
-
-def critical_count(eta: Tensor, rho: Tensor) -> Tensor:
-    """n* = eta (1 - eta) / rho^2: with so many effective pixels a grey map p = eta has the table's very variance.
-
-    With more of them `kl` and `w2` ask for more spread than grey; with fewer they punish grey.
-    """
-    return eta * (1 - eta) / rho.square()
 
 
 def _named(known: Mapping[str, Moments] | Mapping[str, Distance], name: str, kind: str) -> Callable[..., Tensor]:

@@ -47,8 +47,8 @@ class Grid:
             n += 1
         return n
 
-    def told(self) -> dict[str, float]:
-        """Return its figures by name, as a model writes them down."""
+    def as_dict(self) -> dict[str, float]:
+        """Return jump, offset, field of view and smallest axis by name, for the model card."""
         return {"jump": self.jump, "offset": self.offset, "field": self.field, "smallest": self.smallest}
 
     def centres(self, n: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""How uncertain a number is that was computed from a few wells, fields or cells."""
+"""Confidence intervals of numbers that were computed from a few wells, fields or cells."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def bootstrap(
 
     Returns
     -------
-    Interval of the shape of one entry. Its ends are NaN with fewer than two entries: one well says nothing
-    about the spread of wells, an interval without width would say too much. All is NaN without entries.
+    Interval of the shape of one entry. Its ends are NaN with fewer than two entries, because one well contains no
+    information about the spread of wells. Everything is NaN without entries.
 
     Raises
     ------
@@ -56,6 +56,9 @@ def bootstrap(
     if draws < 1 or not 0 < level < 1:
         message = f"a bootstrap needs draws >= 1 and a level in (0, 1), not {draws} and {level}"
         raise ValueError(message)
+    # Equal to scipy.stats.bootstrap with method "percentile" to the last bit (tested) where that applies. It refuses
+    # fewer than two entries, and passes columns on as separate samples, so that a statistic of whole rows, such as a
+    # ratio of two sums, would have to put them together again; and loading scipy.stats takes a second.
     entries = np.asarray(values, dtype=float)
     unknown = np.full(entries.shape[1:], np.nan)
     if len(entries) < 2:
@@ -73,11 +76,11 @@ def bootstrap(
 
 
 def wilson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> Interval:
-    """Interval of a share that was counted: holds what it promises near 0 and 1 and for few trials.
+    """Wilson score interval of a counted fraction; its coverage is right near 0 and 1 and for few trials too.
 
     Parameters
     ----------
-    successes, trials : whole numbers, 0 <= successes <= trials, of one shape.
+    successes, trials : numbers, 0 <= successes <= trials, of one shape; fractional for effective numbers.
     level : in (0, 1).
 
     Returns
@@ -90,6 +93,8 @@ def wilson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> Inte
 
     Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209.
     """
+    # scipy.stats.binomtest takes one pair of whole numbers, and no 0 trials; here k and n are arrays, and fractional
+    # where cells are worth fewer independent ones (`ops.shares.share_interval`).
     k, n = np.asarray(successes, dtype=float), np.asarray(trials, dtype=float)
     if not np.all((k >= 0) & (k <= n)) or not 0 < level < 1:
         message = "a share needs 0 <= successes <= trials and a level in (0, 1)"

@@ -1,4 +1,4 @@
-"""How wrong a network is about bags whose classes are known."""
+"""Losses of a network's outputs for bags with known classes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ class TargetError(BagscopeError, ValueError):
     """Targets that do not fit the scores they are compared with, or each other."""
 
 
-def joint_loss(
-    log_odds: Tensor,
-    head_logits: Tensor,
-    target: Tensor,
-    several_labels: bool,
-    weights: Tensor | None = None,
-) -> dict[str, Tensor]:
+def joint_loss(log_odds: Tensor, head_logits: Tensor, target: Tensor, several_labels: bool) -> dict[str, Tensor]:
     """Loss of the pooled log-odds and of the last layer: per bag the sum over classes, then the mean over bags.
 
     mil = sum_i BCE(L_i, t_i). head = sum_i BCE(y_i, t_i) with several labels, else the cross-entropy of
@@ -32,7 +26,6 @@ def joint_loss(
     head_logits : (B, K); or (B, K + 1) with one label, the last one for `none`.
     target : (B, K) in [0, 1]; with one label a row adds up to 1 or, for `none`, to 0.
     several_labels : whether a bag may have several classes at once.
-    weights : (B,) not negative, of the bags in the mean; equal when not given.
 
     Returns
     -------
@@ -40,12 +33,11 @@ def joint_loss(
 
     Raises
     ------
-    TargetError : shapes that do not fit, targets outside [0, 1], two classes where one is allowed, or weights
-        that are negative, infinite or add up to nothing.
+    TargetError : shapes that do not fit, targets outside [0, 1], or two classes where one is allowed.
 
     Source: Kraus, Ba and Frey, Bioinformatics 32 (2016) i52, section 2.4.
     """
-    _check(log_odds, head_logits, target, several_labels, weights)
+    _check(log_odds, head_logits, target, several_labels)
     dtype = torch.promote_types(log_odds.dtype, torch.float32)
     log_odds, head_logits, target = log_odds.to(dtype), head_logits.to(dtype), target.to(dtype)
     mil = binary_cross_entropy_with_logits(log_odds, target, reduction="none").sum(1)
@@ -55,13 +47,10 @@ def joint_loss(
         if head_logits.shape[1] > target.shape[1]:
             target = torch.cat([target, 1 - target.sum(1, keepdim=True)], 1)
         head = -(target * log_softmax(head_logits, 1)).sum(1)
-    if weights is None:
-        return {"mil": mil.mean(), "head": head.mean()}
-    share = weights.to(dtype) / weights.to(dtype).sum()
-    return {"mil": (share * mil).sum(), "head": (share * head).sum()}
+    return {"mil": mil.mean(), "head": head.mean()}
 
 
-def _check(log_odds: Tensor, head_logits: Tensor, target: Tensor, several_labels: bool, weights: Tensor | None) -> None:
+def _check(log_odds: Tensor, head_logits: Tensor, target: Tensor, several_labels: bool) -> None:
     bags, classes = target.shape if target.ndim == 2 else (-1, -1)
     widths = (classes,) if several_labels else (classes, classes + 1)
     fits = log_odds.shape == target.shape and head_logits.ndim == 2 and len(head_logits) == bags
@@ -78,8 +67,3 @@ def _check(log_odds: Tensor, head_logits: Tensor, target: Tensor, several_labels
     if not several_labels and bool((target.sum(1) > 1 + 1e-4).any()):
         cause = "a bag has more than one class, but one label is expected"
         raise TargetError(cause, "Train with several labels, or give the bag one class.", code="target_classes")
-    if weights is None:
-        return
-    if weights.shape != (bags,) or bool((weights < 0).any()) or not 0 < float(weights.detach().sum()) < torch.inf:
-        cause = f"{bags} bags need as many finite weights, all >= 0 and some > 0, not {tuple(weights.shape)}"
-        raise TargetError(cause, "Give one weight per bag.", code="target_weights")

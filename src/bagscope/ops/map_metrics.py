@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-# Of components below so many pixels, the number per so many pixels is the pepper of a map.
+# Of components below so many pixels, the number per so many pixels is the number of specks of a map.
 SPECK, PER = 10, 10_000
 
 

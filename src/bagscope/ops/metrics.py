@@ -48,12 +48,6 @@ def ssmd(positive: ArrayLike, negative: ArrayLike) -> float:
     return float((up.mean() - down.mean()) / np.sqrt(variance))
 
 
-def accuracy(truth: ArrayLike, call: ArrayLike) -> float:
-    """Share of calls that agree with the truth; NaN without any."""
-    known, called = _pairs(truth, call)
-    return float(np.mean(known == called)) if len(known) else float("nan")
-
-
 def balanced_accuracy(truth: ArrayLike, call: ArrayLike) -> float:
     """Mean over the classes of the truth of the share of each that is called right; NaN without any.
 

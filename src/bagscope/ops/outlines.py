@@ -11,9 +11,6 @@ import shapely
 from scipy import ndimage
 from shapely import Polygon
 
-# Edges of pixels go right, down, left, up, with the region on their right hand.
-_RIGHT, _DOWN, _LEFT, _UP = range(4)
-
 
 @dataclass
 class Outline:
@@ -56,7 +53,8 @@ def _edges(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     across = labels.shape[1] + 1
     wide = np.pad(labels, 1)
     inner = wide[1:-1, 1:-1]
-    # Neighbour on the side of the edge, and the corner of the pixel that the edge starts at.
+    # Edges go right, down, left and up, with the region on their right: the neighbour across the edge, and the corner
+    # of the pixel that the edge starts at.
     sides = (
         (wide[:-2, 1:-1], 0, 0),
         (wide[1:-1, 2:], 0, 1),
@@ -78,7 +76,7 @@ def _rings(starts: np.ndarray, directions: np.ndarray, of: np.ndarray, across: i
     ends = starts + step[directions]
     at = np.full((4, int(max(starts.max(), ends.max())) + 1), -1, np.int64)
     at[directions, starts] = np.arange(len(starts))
-    # Where two regions touch at a corner, turning right stays with the own one.
+    # Where two regions touch at a corner, turning right stays with the same region.
     following = at[(directions + 1) % 4, ends]
     for turn in (0, 3):
         following = np.where(following < 0, at[(directions + turn) % 4, ends], following)

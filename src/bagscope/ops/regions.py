@@ -190,16 +190,16 @@ def seeded_regions(seeds: np.ndarray, foreground: np.ndarray, landscape: np.ndar
 
 
 def relevance_region(found: np.ndarray, bright: np.ndarray, level: float) -> np.ndarray:
-    """Pixels of a class, where a map of what speaks for it is high and the image is bright: (H, W) bool.
+    """Pixels of a class: where its relevance map is high and the image is bright, (H, W) bool.
 
     High is what exceeds `level` times the map's own Otsu threshold: a map multiplied by any number gives the same
     answer. A map of one value shows nothing.
 
     Parameters
     ----------
-    found : (H, W) the map, finite and >= 0; smoothed, as it peaks on a thing's strokes and edges.
+    found : (H, W) the map, finite and >= 0; smoothed, because it peaks on the strokes and edges of objects.
     bright : (H, W) bool; all true for the map alone.
-    level : share of the threshold; below 1 the faint parts of a thing are taken along.
+    level : share of the threshold; below 1 the faint parts of an object are included.
 
     Raises
     ------

@@ -1,7 +1,10 @@
-"""Where a volume is occupied, who neighbours whom there, and convolutions that compute nowhere else.
+"""Occupied sites of volumes, their neighbours, and sparse convolutions that compute at these sites alone.
 
-A batch of volumes is a list of occupied sites with a row of features each. What an operator needs to know of the
-sites, its tables, is built once for each resolution and shared by all layers there.
+A batch of volumes is a list of occupied sites with a row of features each. The tables of neighbours that operators
+need are built once for each resolution and shared by all layers there.
+
+Written here in plain PyTorch because spconv and MinkowskiEngine need CUDA and a compiler that fits the installed
+PyTorch: bagscope has to install with pip, and to train and score on the CPU of a laptop.
 
 Source: Graham, arXiv 1505.02890 (2015); Graham and van der Maaten, arXiv 1706.01307 (2017).
 """
@@ -185,18 +188,6 @@ def strided(features: Tensor, weight: Tensor, halved: Halved) -> Tensor:
     (M, G)
     """
     return _Strided.apply(features, weight, halved.children, halved.parent, halved.corner)
-
-
-def block_mean(features: Tensor, halved: Halved) -> Tensor:
-    """Mean over the occupied children of each coarser site, (N, F) to (M, F)."""
-    total = features.new_zeros(len(halved.sites), features.shape[1]).index_add(0, halved.parent, features)
-    return total / torch.bincount(halved.parent, minlength=len(halved.sites))[:, None].to(features.dtype)
-
-
-def block_max(features: Tensor, halved: Halved) -> Tensor:
-    """Largest over the occupied children of each coarser site, (N, F) to (M, F)."""
-    lowest = features.new_full((len(halved.sites), features.shape[1]), -torch.inf)
-    return lowest.scatter_reduce(0, halved.parent[:, None].expand_as(features), features, "amax", include_self=False)
 
 
 def to_dense(features: Tensor, sites: Sites) -> Tensor:

@@ -1,4 +1,9 @@
-"""Small charts as SVG text, in colours that the page sets: every text in them is escaped."""
+"""Small charts as SVG text in the colours of the page; every text in them is escaped.
+
+Written here because plotting libraries bring scripts of their own (plotly: 4 MB, which the Content-Security-Policy of
+the page forbids) or pictures that follow neither the theme nor the font size of the page (matplotlib). A report is one
+small file that opens offline.
+"""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from bagscope.errors import BagscopeError, ModelError
+from bagscope.files.run_names import CARD, CELLS, CROSS_FITTED, FAILURES, HISTORY, LEVELS, RUN
 from bagscope.files.writer import read_json
 from bagscope.tables.frames import read_csv, read_parquet
 from bagscope.tables.table import Screen, make_screen, parse_screen
 
-RUN = "run.json"
 _LARGEST = 100_000_000
 # Where a score folder does not say it; the default of the setting compute.io_timeout.
 _IO_TIMEOUT_S = 120.0
@@ -75,14 +75,14 @@ def read_findings(folder: Path) -> Findings:
         fix = "Give the folder that `bagscope score ... -o SCORES` made; unfinished: add --resume there."
         raise ModelError(cause, fix, code="no_scores", file=folder)
     run = read_json(folder / RUN, _LARGEST)
-    images, wells, treatments = (read_parquet(folder / f"{name}.parquet") for name in ("images", "wells", "treatments"))
-    cells = read_parquet(folder / "cells.parquet") if (folder / "cells.parquet").is_file() else pd.DataFrame()
+    images, wells, treatments = (read_parquet(folder / f"{name}.parquet") for name in LEVELS)
+    cells = read_parquet(folder / CELLS[0]) if (folder / CELLS[0]).is_file() else pd.DataFrame()
     notes: list[str] = []
     screen = _screen(run, images, notes)
     model, card, history = _model(run, notes)
-    failures = read_csv(folder / "failures.csv", numbers=["row"])
+    failures = read_csv(folder / FAILURES, numbers=["row"])
     classes = tuple(map(str, run.get("model", {}).get("classes", ())))
-    held_out = model / "cross_fitted" if model else None
+    held_out = model / CROSS_FITTED if model else None
     return Findings(
         folder,
         run,
@@ -129,15 +129,15 @@ def _screen(run: dict[str, Any], images: pd.DataFrame, notes: list[str]) -> Scre
 def _model(run: dict[str, Any], notes: list[str]) -> tuple[Path | None, dict[str, Any], pd.DataFrame | None]:
     told = str(run.get("model", {}).get("folder", ""))
     folder = Path(told) if told else None
-    if folder is None or not (folder / "model.json").is_file():
+    if folder is None or not (folder / CARD).is_file():
         notes.append("The model's folder is not there any more: its history, curves and card are left out.")
         return None, {}, None
-    card = read_json(folder / "model.json", 2 * _LARGEST)
+    card = read_json(folder / CARD, 2 * _LARGEST)
     if not isinstance(card, dict) or card.get("weights_sha256") != run.get("model", {}).get("weights_sha256"):
         notes.append(f"Another model lies in {folder} now: history, curves and card are left out.")
         return None, {}, None
     history = None
-    if (folder / "history.csv").is_file():
-        found = read_csv(folder / "history.csv", numbers=["step", "rate", "loss", "mil", "head", "validation_loss"])
+    if (folder / HISTORY).is_file():
+        found = read_csv(folder / HISTORY, numbers=["step", "rate", "loss", "mil", "head", "validation_loss"])
         history = found if {"step", "loss"} <= set(found.columns) else None
     return folder, card, history

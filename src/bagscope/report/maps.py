@@ -13,6 +13,7 @@ from bagscope.errors import ImageReadError
 from bagscope.files.field import FieldFiles, read_field_header
 from bagscope.files.header import Header
 from bagscope.files.pictures import webp
+from bagscope.files.run_names import CONSISTENCY, EVALUATION, GEOJSON
 from bagscope.ops.shrink import shrunk
 from bagscope.report import why
 from bagscope.report.charts import history_chart
@@ -25,7 +26,6 @@ from bagscope.report.pictures import CLASS_COLOURS, composite, contrast_of, uri
 from bagscope.report.sections import number
 from bagscope.tables.frames import read_csv
 
-OUTLINES, CONSISTENCY, EVALUATION = "regions.geojson", "consistency.csv", "evaluation.csv"
 SHOWN, EDGE = 24, 560
 # Of these, "evaluation" and "blocks" are there where their tables are.
 SECTIONS = (
@@ -63,7 +63,7 @@ class _Drawn:
 
 def holds_maps(findings: Findings) -> bool:
     """Whether a score folder is one of maps."""
-    return (findings.folder / OUTLINES).is_file()
+    return (findings.folder / GEOJSON).is_file()
 
 
 def maps_page(findings: Findings, images: PageImages, progress: Callable[[int, int], None]) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from bagscope.errors import BagscopeError
+from bagscope.files.run_names import COMPARISON, SOLIDS
 from bagscope.files.writer import read_json
 from bagscope.report.marks import marks
 from bagscope.tables.frames import read_csv
 
-SOLIDS, COMPARISON = "solids.json", "comparison.csv"
 _LARGEST = 100_000_000
 _NUMBERS = ("auc", "low", "high", "default_above", "above_low", "above_high", "bags", "groups")
 _NAMES = {

@@ -14,7 +14,13 @@ __all__ = ["EXPERIMENTS", "run_experiment"]
 
 # Each entry: a function (Order, Events) -> folder of the results.
 EXPERIMENTS = Registry(
-    "experiment", {name: f"bagscope.reproduce.{name}:reproduce" for name in ("bbbc013", "digits", "shapes", "superres")}
+    "experiment",
+    {
+        "bbbc013": "bagscope.reproduce.bbbc013:reproduce",
+        "digits": "bagscope.reproduce.digits:reproduce",
+        "shapes": "bagscope.reproduce.shapes:reproduce",
+        "superres": "bagscope.reproduce.superres:reproduce",
+    },
 )
 
 

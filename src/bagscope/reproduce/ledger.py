@@ -96,6 +96,15 @@ class Ledger:
         return json.loads(json.dumps(self.protocol, default=str))
 
 
+def by_data_set(done: Mapping[Run, Mapping[str, float]]) -> dict[str, dict[str, list[Mapping[str, float]]]]:
+    """Group the values of settings "method/data set": data set -> method -> a mapping per seed."""
+    sets: dict[str, dict[str, list[Mapping[str, float]]]] = {}
+    for (setting, _), values in done.items():
+        method, data_set = setting.split("/")
+        sets.setdefault(data_set, {}).setdefault(method, []).append(values)
+    return sets
+
+
 def key_lines(lines: Sequence[str]) -> str:
     """Join a table's lines between the marks by which other pages of the docs show it alone."""
     return "\n".join(["<!-- --8<-- [start:key] -->", *lines, "<!-- --8<-- [end:key] -->"])

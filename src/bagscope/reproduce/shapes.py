@@ -23,7 +23,7 @@ from bagscope.reproduce.ledger import RESULTS, RUNS, TABLE, Ledger
 from bagscope.reproduce.order import Order
 from bagscope.reproduce.shapes_text import text
 from bagscope.reproduce.shapes_turned import rotation_change
-from bagscope.tables.labels import Vocabulary, vocabulary
+from bagscope.tables.labels import Vocabulary, vocabulary_of
 from bagscope.tables.splits import OF_NO_FOLD, TEST, TRAIN, fold_numbers
 from bagscope.volumes import fit as stage
 from bagscope.volumes import folds
@@ -172,7 +172,7 @@ def _cross_validated(
     rows: stage.LabelledShapes, shapes: data.ShapeSet, run: Run[Any], seed: int
 ) -> tuple[pd.DataFrame, LoadedModel[Any], stage.LabelledShapes]:
     """Return the scores of bags by models that have not seen them, the last model, and the rows it has not seen."""
-    classes = vocabulary(rows.table["label"].tolist())
+    classes = vocabulary_of(rows.table["label"].tolist())
     split = rows.table["split"].to_numpy()
     if shapes.cross_validated:
         numbers = fold_numbers(rows.table, "", FOLDS, seed)
@@ -199,7 +199,7 @@ def _trained(
 def _tested(rows: stage.LabelledShapes, run: Run[Any], seed: int) -> dict[str, dict[str, float]]:
     """Train on all of the training part, and score the rows that are reserved for testing."""
     split = rows.table["split"].to_numpy()
-    model = _trained(rows, split == TRAIN, vocabulary(rows.table["label"].tolist()), run, f"{seed} test")
+    model = _trained(rows, split == TRAIN, vocabulary_of(rows.table["label"].tolist()), run, f"{seed} test")
     card = model.card
     scores = folds.scored_fold(model, rows.take(split == TRAIN), rows.take(split == TEST), run.job)
     return {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bagscope import __version__
-from bagscope.reproduce.ledger import key_lines
+from bagscope.reproduce.ledger import by_data_set, key_lines
 from bagscope.reproduce.order import Order
 
 KINDS = ("default", "quick", "sparse", "dense", "morphometry", "boosting", "six")
@@ -65,13 +65,10 @@ def text(order: Order, done: Mapping[tuple[str, int], Mapping[str, float]], sour
 
 def key_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
     """Return the areas of all methods, a row per set: mean over seeds, and the interval of the first."""
-    found: dict[str, dict[str, list[Mapping[str, float]]]] = {}
-    for (name, _), values in done.items():
-        kind, of = name.split("/")
-        found.setdefault(of, {}).setdefault(kind, []).append(values)
-    kinds = [kind for kind in KINDS if any(kind in row for row in found.values())]
+    sets = by_data_set(done)
+    kinds = [kind for kind in KINDS if any(kind in row for row in sets.values())]
     lines = [f"| | {' | '.join(kinds)} | change by rotation |", "|" + "---|" * (2 + len(kinds))]
-    for of, row in found.items():
+    for data_set, row in sets.items():
         cells = []
         for kind in kinds:
             runs = row.get(kind, [])
@@ -82,5 +79,5 @@ def key_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
             cells.append(f"{mean:.3f} ({runs[0]['auc_cv_low']:.3f} to {runs[0]['auc_cv_high']:.3f})")
         own = row.get("default", row.get("quick", []))
         change = f"{np.mean([one['rotation_change'] for one in own]):.4f}" if own else ""
-        lines.append(f"| {_TITLES.get(of, of)} | {' | '.join(cells)} | {change} |")
+        lines.append(f"| {_TITLES.get(data_set, data_set)} | {' | '.join(cells)} | {change} |")
     return key_lines(lines)

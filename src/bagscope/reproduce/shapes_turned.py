@@ -11,8 +11,8 @@ from scipy import ndimage
 from bagscope.classical.cutting import Cut
 from bagscope.ops.rotate import small_rotations, uniform_rotations
 from bagscope.volumes.fit import LabelledShapes
-from bagscope.volumes.rows import Solid, solid_of
 from bagscope.volumes.shape_scores import judged_solids
+from bagscope.volumes.solids import Solid, measure_solid
 
 SHAPES, ROTATIONS, QUICK = 40, 20, 2
 # Rotations after which everything is described anew: each costs as much as reading the shapes.
@@ -94,7 +94,7 @@ def _drawn(rng: np.random.Generator, card: Any, count: int) -> np.ndarray:
 def _described(voxels: np.ndarray, spacing: tuple[float, float, float], card: Any) -> Solid:
     box = ndimage.find_objects(voxels.astype(np.uint8))[0]
     cut = Cut(1, box, voxels[box], at_border=False, touching=0.0)
-    return solid_of(cut, spacing, card)
+    return measure_solid(cut, spacing, card.volumes)
 
 
 def refilled(mask: np.ndarray, spacing: Sequence[float], matrix: np.ndarray) -> np.ndarray:

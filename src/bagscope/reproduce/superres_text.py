@@ -9,7 +9,7 @@ import numpy as np
 from bagscope import __version__
 from bagscope.ops.intervals import bootstrap
 from bagscope.report.figures import MapRow, map_figure
-from bagscope.reproduce.ledger import Ledger, key_lines
+from bagscope.reproduce.ledger import Ledger, by_data_set, key_lines
 from bagscope.reproduce.order import Order
 from bagscope.reproduce.superres_data import Picture
 from bagscope.reproduce.superres_runs import RATES, TUNING_SET, kept
@@ -67,17 +67,16 @@ def text(order: Order, done: Mapping[tuple[str, int], Mapping[str, float]], sour
 
 def key_table(done: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
     """Return a row per set and regime, a column per method, and the default's share of the supervised."""
-    found: dict[str, dict[str, list[Mapping[str, float]]]] = {}
-    for (name, _), values in done.items():
-        kind, of = name.split("/")
-        found.setdefault(of, {}).setdefault(kind, []).append(values)
-    kinds = [kind for kind in KINDS if any(kind in row for row in found.values())]
+    sets = by_data_set(done)
+    kinds = [kind for kind in KINDS if any(kind in row for row in sets.values())]
     lines = [f"| | {' | '.join(kinds)} | share |", "|" + "---|" * (2 + len(kinds))]
-    for of, row in found.items():
+    for data_set, row in sets.items():
         cells = [_cell(row.get(kind, [])) for kind in kinds]
         own = next((row[kind] for kind in DEFAULTS if kind in row), [])
         share = own[0].get("share_of_supervised") if own else None
-        lines.append(f"| {of.replace('_', ', ')} | {' | '.join(cells)} | {'' if share is None else f'{share:.3f}'} |")
+        lines.append(
+            f"| {data_set.replace('_', ', ')} | {' | '.join(cells)} | {'' if share is None else f'{share:.3f}'} |"
+        )
     return key_lines(lines)
 
 

@@ -76,14 +76,18 @@ class BlockTrainingSection(LoopSection):
 
 
 class SecondSection(Section):
-    """A second training on the map's own surest pixels."""
+    """Self-training on the most confident pixels of the map."""
 
-    steps: int = Field(250, ge=0, description="optimiser steps; 0 = no second training")
+    steps: int = Field(250, ge=0, description="optimiser steps; 0 = no self-training")
     rate: Positive = Field(5e-3, description="highest learning rate")
-    share: Share = Field(0.75, description="share of a class's expected pixels that are taken for sure")
-    counts: bool = Field(True, description="go on matching blocks with the table, beside the sure pixels")
+    share: Share = Field(
+        0.75, description="fraction of the expected pixels of a class that become pseudo-labels, the most probable ones"
+    )
+    counts: bool = Field(True, description="keep the loss of blocks beside that of the pseudo-labels")
     beyond: Annotated[float, Field(ge=1)] = Field(
-        1.3, description="a class's pixels are sure, too, when the others may hold so many times as expected"
+        1.3,
+        description="for a class that is expected on nearly all pixels: label all that remain when the other classes "
+        "have this many times their expected fraction",
     )
 
 

@@ -1,1 +1,1 @@
-"""Made-up specimens whose truth is known: for the demo, the tests and the experiments."""
+"""Made-up specimens whose truth is known: for the demo and the experiments."""

@@ -1,14 +1,13 @@
-"""How tables are written for people (CSV) and for programs (parquet), and read back exactly."""
+"""Tables as CSV (for people) and parquet (for programs), and back without loss."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-import os
 import re
-import uuid
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bagscope.atomic import replacing
 from bagscope.errors import Problem, TableError
 from bagscope.tables.csvfile import parse_csv
 
@@ -85,16 +85,6 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def write_csv(frame: pd.DataFrame, path: Path | str, delimiter: str = ",") -> None:
-    """Write a frame as CSV for people; `read_csv` gives its text back exactly. The file is whole or absent."""
-    _replace(Path(path), csv_bytes(frame, delimiter))
-
-
-def write_parquet(frame: pd.DataFrame, path: Path | str) -> None:
-    """Write a frame as parquet, see `parquet_bytes`. The file is whole or absent."""
-    _replace(Path(path), parquet_bytes(frame))
-
-
 def read_csv(path: Path | str, numbers: Iterable[str] | None = None) -> pd.DataFrame:
     """Read a CSV that bagscope wrote: text as it was, an empty cell as "".
 
@@ -158,22 +148,19 @@ def table_files(frame: pd.DataFrame, name: str) -> dict[str, bytes]:
 
 
 def write_parquet_of(frames: Iterable[pd.DataFrame], path: Path | str) -> None:
-    """Write many frames of equal columns as one parquet table, one after the other. The file is whole or absent."""
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    writer = None
-    try:
-        for frame in frames:
-            table = _arrow_table(frame)
-            writer = writer or pq.ParquetWriter(aside, table.schema)
+    """Write many frames of equal columns as one parquet table; without frames nothing is written.
+
+    Raises
+    ------
+    FolderError : the file cannot be written; it is whole or absent.
+    """
+    tables = map(_arrow_table, frames)
+    first = next(tables, None)
+    if first is None:
+        return
+    with replacing(Path(path), 0) as stream, pq.ParquetWriter(stream, first.schema) as writer:
+        for table in chain([first], tables):
             writer.write_table(table)
-        if writer is not None:
-            writer.close()
-            aside.replace(path)
-    finally:
-        if writer is not None:
-            writer.close()
-        aside.unlink(missing_ok=True)
 
 
 def read_parquet(path: Path | str) -> pd.DataFrame:
@@ -199,16 +186,3 @@ def not_parquet(file: str, error: Exception) -> Problem:
     """Describe a file that pretends to be parquet."""
     cause = f"no readable parquet table ({str(error).splitlines()[0][:80]})"
     return Problem("refuse", "not_a_table", cause, "Write it anew, or save the table as CSV UTF-8.", file)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    # Under another name first: a reader never sees half a table, and a failed write leaves the old one.
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with aside.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Which classes a table names, and what the network is to say of each row."""
+"""Classes that a table names, and the target of each row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What labels can say: the classes, whether some row is `none`, whether a row may have several classes."""
+    """The classes, whether some row is labelled `none`, and whether a row may have several classes."""
 
     classes: tuple[str, ...]
     none: bool
@@ -41,15 +41,15 @@ def several_labels(labels: Iterable[str] | pd.DataFrame) -> bool:
     return any(len(label_parts(label)) > 1 for label in _cells(labels))
 
 
-def vocabulary(labels: Iterable[str] | pd.DataFrame) -> Vocabulary:
-    """Return what these labels say between them."""
+def vocabulary_of(labels: Iterable[str] | pd.DataFrame) -> Vocabulary:
+    """Return the classes that labels name, whether one is `none`, and whether one names several classes."""
     cells = _cells(labels)
     classes, none = classes_of(cells)
     return Vocabulary(classes, none, several_labels(cells))
 
 
 def targets(labels: Iterable[str] | pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """Say per row and class whether the label names it.
+    """Return per row and class whether the label names it.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def targets(labels: Iterable[str] | pd.DataFrame, classes: Sequence[str]) -> np.
 
 
 def unknown_labels(labels: Iterable[str] | pd.DataFrame, classes: Sequence[str]) -> dict[str, int]:
-    """Count the rows per label that a model with these classes cannot be judged by."""
+    """Count the rows per label that is none of these classes."""
     known = {*classes, NONE}
     counts: dict[str, int] = {}
     for label in _cells(labels):

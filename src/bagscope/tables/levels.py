@@ -99,6 +99,8 @@ def aggregate(
     images = finished(image_keys(keys), judged(log_odds, logits))
     well_of, wells = wells_of(keys)
     odds, heads_of = bags or (log_odds, logits)
+    # A constant per field drops out of the softmax of the mean, so log_softmax changes nothing but the last digits; it
+    # stays because without it the scores of older versions would not be reproduced exactly.
     summed = odds, heads_of if several else log_softmax(heads_of)
     means = [_mean(values, well_of, scored, len(wells)) for values in summed]
     of_wells = judged(*means)
@@ -165,7 +167,7 @@ def _finish(
     columns |= {name: frame[name].to_numpy() for name in last if name not in ("split", "unlike")}
     ends = interval or ()
     for k, name in enumerate(classes):
-        for kind, part in (("mil_probability", "mil"), ("probability", "own")):
+        for kind, part in (("mil_probability", "mil"), ("probability", "head")):
             columns[f"{kind}:{name}"] = getattr(scores, part)[:, k]
             for word, end in zip(("low", "high"), ends, strict=False):
                 columns[f"{kind}_{word}:{name}"] = getattr(end, part)[:, k]
@@ -174,7 +176,7 @@ def _finish(
         for word, end in zip(("low", "high"), ends, strict=False):
             columns[f"probability_{word}:none"] = end.none
     calls, confidence = make_calls(
-        scores.mil, scores.own, classes, none_probability=scores.none, several=several, rule=rule
+        scores.mil, scores.head, classes, none_probability=scores.none, several=several, rule=rule
     )
     columns |= {"call": calls, "confidence": confidence}
     columns["split"] = frame["split"].to_numpy() if "split" in frame else np.full(len(frame), "", dtype=object)

@@ -1,4 +1,4 @@
-"""What a network's outputs say as probabilities, for fields and for wells alike."""
+"""Probabilities from the outputs of a network, for fields, wells and shapes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Probabilities:
-    """Scores of R things: (R, K) `mil`, (R, K) `own`, (R,) `none` where it was trained; NaN = not scored."""
+    """Probabilities of R fields, wells or shapes: by the pooling (R, K), by the last layer (R, K), and of `none` (R,).
+
+    NaN means not scored; `none` is None where it was not trained.
+    """
 
     mil: np.ndarray
-    own: np.ndarray
+    head: np.ndarray
     none: np.ndarray | None
 
 
@@ -31,9 +34,9 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 def probabilities(log_odds: np.ndarray, head: np.ndarray, several: bool, none_trained: bool) -> Probabilities:
     """Turn bag log-odds (R, K) and last-layer logits (R, K or, with one label and `none`, K + 1) into probabilities."""
     count = log_odds.shape[1]
-    own = sigmoid(head) if several else np.exp(log_softmax(head))
+    by_head = sigmoid(head) if several else np.exp(log_softmax(head))
     none = None
     if none_trained:
-        # Several labels are judged one by one: no class applies when each of them does not.
-        none = (1 - own).prod(1) if several else own[:, count]
-    return Probabilities(sigmoid(log_odds), own[:, :count], none)
+        # Several labels are independent: no class applies when each of them does not.
+        none = (1 - by_head).prod(1) if several else by_head[:, count]
+    return Probabilities(sigmoid(log_odds), by_head[:, :count], none)

@@ -14,24 +14,10 @@ from bagscope.errors import Problem, Severity, TableError, shown
 from bagscope.tables import values
 from bagscope.tables.columns import CONCENTRATION, KNOWN, Columns, sort_columns
 from bagscope.tables.duplicates import same_pictures
-from bagscope.tables.frames import csv_bytes, parquet_bytes, read_csv, read_parquet, write_csv, write_parquet
 from bagscope.tables.labels import label_conflicts
 from bagscope.tables.paths import ImageFolder, Located
 from bagscope.tables.spelling import case_twins, cleaned, join_spellings
 from bagscope.tables.text_columns import as_text, text_table
-
-__all__ = [
-    "Screen",
-    "csv_bytes",
-    "make_screen",
-    "parquet_bytes",
-    "parse_screen",
-    "read_csv",
-    "read_parquet",
-    "read_screen",
-    "write_csv",
-    "write_parquet",
-]
 
 LabelLevel = Literal["well", "image"]
 # Columns whose values are names: look-alike letters must not make two of one.

@@ -50,7 +50,7 @@ def medians(
 ) -> tuple[Probabilities, Probabilities, Probabilities]:
     """Median over the scored wells of each treatment, and the ends of its interval."""
     width = scores.mil.shape[1]
-    parts = [scores.mil, scores.own] + ([] if scores.none is None else [scores.none[:, None]])
+    parts = [scores.mil, scores.head] + ([] if scores.none is None else [scores.none[:, None]])
     table = np.concatenate(parts, axis=1)
     order = np.lexsort((wells["well"].astype(str), wells["plate"].astype(str)))
     results = np.full((3, count, table.shape[1]), np.nan)

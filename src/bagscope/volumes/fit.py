@@ -104,7 +104,7 @@ def fit_one(
     return fitted, card, network.to(run.device).eval()
 
 
-def bags_of(rows: LabelledShapes, told: Vocabulary, job: VolumesJob) -> tuple[Bags, np.ndarray, np.ndarray]:
+def bags_of(rows: LabelledShapes, vocabulary: Vocabulary, job: VolumesJob) -> tuple[Bags, np.ndarray, np.ndarray]:
     """Gather shapes into bags that share a label: each shape, or all of an image, a well, a group.
 
     Returns
@@ -127,4 +127,4 @@ def bags_of(rows: LabelledShapes, told: Vocabulary, job: VolumesJob) -> tuple[Ba
     ]
     labels = [table["label"].iloc[row] for row in first]
     ids = table["row"].to_numpy(np.int64)[first]
-    return Bags(shapes, targets(labels, told.classes), ids), group[first], np.array(means)
+    return Bags(shapes, targets(labels, vocabulary.classes), ids), group[first], np.array(means)

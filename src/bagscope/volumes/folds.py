@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bagscope.engine.card_file import CARD, load_card_as
+from bagscope.engine.card_file import load_card_as
 from bagscope.engine.check import CheckReport
 from bagscope.engine.failures import Failure
-from bagscope.engine.folds import CROSS_FITTED, Fold, labelled_alone, models_of_folds
+from bagscope.engine.folds import Fold, labelled_alone, models_of_folds
 from bagscope.engine.loaded import LoadedModel
 from bagscope.engine.model_folder import save_model
 from bagscope.engine.predictions import Predictions
 from bagscope.engine.run import Run
-from bagscope.engine.score_folder import RUN, Provenance
+from bagscope.engine.score_folder import Provenance
 from bagscope.engine.scoring import screen_of
 from bagscope.engine.states import Checkpoints
-from bagscope.engine.training import RESUME
+from bagscope.files.run_names import CARD, COMPARISON, CROSS_FITTED, RESUME, RUN
 from bagscope.files.writer import write_atomic
 from bagscope.settings.jobs import ShapesReadJob, VolumesJob
 from bagscope.tables.frames import csv_bytes
@@ -36,8 +36,6 @@ from bagscope.volumes.score import VolumeScorer, predict_volumes, write_scores
 from bagscope.volumes.shape_compare import comparison
 from bagscope.volumes.solids import six_of
 from bagscope.volumes.traditional import MeasuredBags, traditional
-
-COMPARISON = "comparison.csv"
 
 
 def cross_fit(

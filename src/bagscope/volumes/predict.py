@@ -84,7 +84,7 @@ class ShapeModel(ScreenModel[ShapesCard]):
             raise ImageReadError(cause, "Give micrometres between voxels, z, y, x.", code="bad_spacing")
         solids, _ = solids_of(volume, spacing, self.card.volumes)
         table, bag = judged_solids(self.network, self.card, solids, self.device)
-        probability = dict(zip(self.card.outputs, bag.own.tolist(), strict=True))
+        probability = dict(zip(self.card.outputs, bag.probability.tolist(), strict=True))
         return ShapePrediction(table, probability, tuple(solids), self)
 
 

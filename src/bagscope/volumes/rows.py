@@ -8,13 +8,13 @@ from bagscope.engine.card import CallCard
 from bagscope.engine.check import CheckReport
 from bagscope.errors import ImageReadError, SettingsError
 from bagscope.files.signature import signature
-from bagscope.files.volume import Spacing, read_volume
+from bagscope.files.volume import read_volume
 from bagscope.files.worker import DecodingWorker
 from bagscope.settings.jobs import ShapesReadJob
 from bagscope.settings.shape_sections import VolumesSection
 from bagscope.volumes.card import ShapesCard
 from bagscope.volumes.headers import KnownVolume
-from bagscope.volumes.solids import Cut, Solid, measure_solid, solids_of
+from bagscope.volumes.solids import Solid, solids_of
 
 # Settings by which a shape is described: a model judges only what is described as its training shapes were.
 _DESCRIBED = ("size", "smoothing")
@@ -102,8 +102,3 @@ def volume_signature(known: KnownVolume) -> str:
     """
     at = f" volume {known.file.at}" if known.file.at is not None else ""
     return signature((known.file.path,)) + at
-
-
-def solid_of(cut: Cut, spacing: Spacing, card: ShapesCard) -> Solid:
-    """Describe and measure a solid that was cut out, as the card's were; see `tasks.volumes.solids.described`."""
-    return measure_solid(cut, spacing, card.volumes)

@@ -14,14 +14,15 @@ import torch
 
 from bagscope.engine import score_folder
 from bagscope.engine.check import CheckReport
-from bagscope.engine.failures import FAILURES, Failure, of_check
+from bagscope.engine.failures import Failure, of_check
 from bagscope.engine.loaded import LoadedModel, TrainedNetwork
-from bagscope.engine.parts import PARTS, CellPart, FieldPart, Parts, fingerprint
+from bagscope.engine.parts import CellPart, FieldPart, Parts, fingerprint
 from bagscope.engine.predictions import Predictions, RowLimit, score_each, training_splits
 from bagscope.engine.run import Run
-from bagscope.engine.score_folder import RUN, TABLES, Provenance, Scores
+from bagscope.engine.score_folder import TABLES, Provenance, Scores
 from bagscope.engine.scoring import screen_of
 from bagscope.files.names import field_name
+from bagscope.files.run_names import EMBEDDINGS, FAILURES, MAPS, PARTS, RUN, SOLIDS, VOLUMES
 from bagscope.files.writer import write_atomic, write_volume_tiff
 from bagscope.settings.jobs import ShapesReadJob
 from bagscope.tables.frames import parquet_bytes
@@ -33,11 +34,8 @@ from bagscope.volumes.importance import importance_of
 from bagscope.volumes.rows import RowShapes, reading_of_job, reading_of_model, shapes_of_row, volume_signature
 from bagscope.volumes.setup import embeddings
 from bagscope.volumes.shape_scores import judged_solids, judged_together
-from bagscope.volumes.solid_pictures import SOLIDS, pictures_path, write_pictures, write_solids
+from bagscope.volumes.solid_pictures import pictures_path, write_pictures, write_solids
 
-VOLUMES = ("volumes.parquet", "volumes.csv")
-MAPS = "maps"
-EMBEDDINGS = "embeddings.parquet"
 # Where these share a label, a well is scored as one bag of all its shapes.
 _OF_WELLS = ("well", "group")
 SCORE_FILES = (*TABLES, *VOLUMES, EMBEDDINGS, FAILURES, RUN, PARTS, MAPS, SOLIDS)

@@ -21,15 +21,15 @@ from bagscope.volumes.task import voxel_grid_of_card
 
 @dataclass(frozen=True)
 class Bag:
-    """Scores of a volume, and what they rest on.
+    """Scores of a volume, and the outputs of its shapes.
 
-    log_odds : (K,). head : (O,) of the last layer. own : (O,) probabilities.
+    log_odds : (K,). head : (O,) of the last layer. probability : (O,).
     logits : (N, K) of its shapes by the network. measures : (N, M) of its shapes.
     """
 
     log_odds: np.ndarray
     head: np.ndarray
-    own: np.ndarray
+    probability: np.ndarray
     logits: np.ndarray
     measures: np.ndarray
 
@@ -61,6 +61,7 @@ def judged_solids(
     measures = measures_of(solids)
     each = judge_bags(judge, card, logits, measures, [1] * len(solids))
     if card.bags.by == "shape":
+        # log_softmax as in `tables.levels.aggregate`: redundant, but the last digits of scores depend on it.
         head = each.head if card.several_labels else log_softmax(each.head)
         bag = each.log_odds.mean(0), head.mean(0)
     else:
@@ -69,22 +70,21 @@ def judged_solids(
     single = probabilities(each.log_odds, each.head, card.several_labels, none)
     rule = CallRule(card.calls.threshold, card.calls.confidence)
     calls, sure = make_calls(
-        single.mil, single.own, card.classes, none_probability=single.none, several=card.several_labels, rule=rule
+        single.mil, single.head, card.classes, none_probability=single.none, several=card.several_labels, rule=rule
     )
     columns: dict[str, object] = {}
-    told = pd.DataFrame([solid.told() for solid in solids])
-    told["cell"] = told["cell"].astype(np.int64)
+    geometry = pd.DataFrame([solid.as_dict() for solid in solids])
+    geometry["cell"] = geometry["cell"].astype(np.int64)
     for k, name in enumerate(card.outputs):
-        own = single.own[:, k] if k < len(card.classes) else single.none
-        columns[f"probability:{name}"] = own
+        columns[f"probability:{name}"] = single.head[:, k] if k < len(card.classes) else single.none
     for method, values in (("network", each.network), ("measures", each.measures)):
         shown = 1 / (1 + np.exp(-values)) if card.several_labels else np.exp(log_softmax(values))
         columns |= {f"{method}:{name}": shown[:, k] for k, name in enumerate(card.outputs)}
     columns |= {"call": calls, "confidence": sure}
     of_bag = probabilities(bag[0][None], bag[1][None], card.several_labels, none)
-    own = np.concatenate([of_bag.own[0], of_bag.none if of_bag.none is not None else np.empty(0)])
-    bag_of = Bag(bag[0], bag[1], own[: len(card.outputs)], logits.cpu().numpy(), measures)
-    return pd.concat([told, pd.DataFrame(columns)], axis=1), bag_of
+    probability = np.concatenate([of_bag.head[0], of_bag.none if of_bag.none is not None else np.empty(0)])
+    bag_of = Bag(bag[0], bag[1], probability[: len(card.outputs)], logits.cpu().numpy(), measures)
+    return pd.concat([geometry, pd.DataFrame(columns)], axis=1), bag_of
 
 
 def judged_together(

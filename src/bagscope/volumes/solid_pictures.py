@@ -13,13 +13,13 @@ from scipy import ndimage
 from bagscope.engine.loaded import Predictor
 from bagscope.engine.parts import Parts
 from bagscope.errors import BagscopeError
+from bagscope.files.run_names import SOLIDS
 from bagscope.files.writer import read_json, write_json
 from bagscope.tables.table import Screen
 from bagscope.volumes.card import ShapesCard
 from bagscope.volumes.importance import importance_of
 from bagscope.volumes.solids import Solid
 
-SOLIDS = "solids.json"
 # Shapes of each class in a report, and points of each: enough to see a shape, few enough for a hundred of them.
 PER_CLASS, MOST_POINTS = 8, 2500
 _LARGEST = 50_000_000

@@ -35,8 +35,8 @@ class Solid:
     volume: float
     measures: Mapping[str, float]
 
-    def told(self) -> dict[str, float]:
-        """What a table says of it: its number, place, and six measures."""
+    def as_dict(self) -> dict[str, float]:
+        """Return number, position and the six usual measures by column name."""
         z, y, x = self.cut.middle
         box = {f"{axis}{end}": float(getattr(part, word)) for axis, part in zip("zyx", self.cut.box, strict=True)
                for end, word in ((0, "start"), (1, "stop"))}  # fmt: skip

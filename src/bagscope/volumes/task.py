@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -88,10 +89,8 @@ class VolumesTask:
         return losses.joint_loss(log_odds, head, target, self.card.several_labels)
 
     def learned(self, net: nn.Module) -> ShapesCard:
-        """Return the card with what training found out."""
-        thresholds = net.pooling.thresholds()  # type: ignore[operator,union-attr]
-        found = None if thresholds is None else tuple(thresholds.detach().cpu().tolist())
-        return self.card.model_copy(update={"thresholds": found})
+        """Return the card with the learned thresholds."""
+        return self.card.model_copy(update={"thresholds": cast(BagNet, net).learned_thresholds()})
 
     def parameter_groups(self, net: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
         """Return the weights and the pooling's thresholds with the factors of their learning rates."""

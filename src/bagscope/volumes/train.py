@@ -6,33 +6,32 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bagscope.engine.card_file import CARD
 from bagscope.engine.check import CheckReport
-from bagscope.engine.failures import FAILURES, Failure
-from bagscope.engine.folds import CROSS_FITTED, FOLDS
-from bagscope.engine.model_folder import WEIGHTS
+from bagscope.engine.failures import Failure
 from bagscope.engine.plan import plan_of
 from bagscope.engine.run import Run
 from bagscope.engine.scoring import screen_of
 from bagscope.engine.states import Checkpoints
-from bagscope.engine.training import (
+from bagscope.engine.training import Trained, created, finished_card, split_file, write_model
+from bagscope.files.run_names import (
+    CARD,
+    COMPARISON,
+    CROSS_FITTED,
+    FAILURES,
+    FOLDS,
     HISTORY,
     README,
     RESUME,
     SPLIT,
-    Trained,
-    created,
-    finished_card,
-    split_file,
-    write_model,
+    WEIGHTS,
 )
 from bagscope.settings.jobs import VolumesJob
-from bagscope.tables.labels import Vocabulary, vocabulary
+from bagscope.tables.labels import Vocabulary, vocabulary_of
 from bagscope.tables.splits import TRAIN, VALIDATION, assign_parts, fold_numbers
 from bagscope.tables.table import Screen
 from bagscope.volumes.card import ShapesCard
 from bagscope.volumes.fit import LabelledShapes, fit_one, labelled_shapes
-from bagscope.volumes.folds import COMPARISON, cross_fit
+from bagscope.volumes.folds import cross_fit
 
 MODEL_FILES = (CARD, WEIGHTS, HISTORY, SPLIT, README, FAILURES, RESUME, COMPARISON, CROSS_FITTED, FOLDS)
 
@@ -40,7 +39,7 @@ MODEL_FILES = (CARD, WEIGHTS, HISTORY, SPLIT, README, FAILURES, RESUME, COMPARIS
 def train(report: CheckReport, run: Run[VolumesJob]) -> None:
     """Train on the labelled volumes of a checked screen; see `engine.tasks.Stages`."""
     rows, failures = labelled_shapes(report, run)
-    classes = vocabulary(rows.table["label"].tolist())
+    classes = vocabulary_of(rows.table["label"].tolist())
     # Impossible folds are refused before the first training, not after it.
     split = run.job.split
     folds = fold_numbers(rows.table, split.by, split.folds, run.job.seed) if split.folds else None

@@ -10,7 +10,7 @@ import pytest
 
 from bagscope.errors import SettingsError
 from bagscope.files.reader import open_image, read_header
-from bagscope.synth.specimens import SHAPES, toy_field, toy_screen
+from specimens import SHAPES, toy_field, toy_screen
 
 
 def rows_of(path):
