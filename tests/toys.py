@@ -17,7 +17,8 @@ import pytest
 import bagscope
 from bagscope.synth.specimens import toy_screen
 
-# The least that goes through every stage: one element per image, a look at the validation part, two states.
+# The least that goes through every stage: one element per image, a look at the validation part, two states, and
+# a self-training wherever the network is confident of some cells.
 QUICK = {
     "cell_diameter": "off",
     "device": "cpu",
@@ -27,6 +28,8 @@ QUICK = {
     "training.crop": 63,
     "training.check_every": 2,
     "training.save_every": 2,
+    "self_training.steps": 4,
+    "self_training.windows": 16,
 }
 _STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 _FILES = ("model.json", "model.safetensors", "history.csv", "split.csv", "README.md")
