@@ -1,7 +1,7 @@
 # How to set up, try, test and check bagscope from a clone: `make help` lists it all.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check bench docs clean
+.PHONY: help setup demo test lint check bench docs clean
 
 PYTHON ?= python3
 # On Linux the CPU build is asked for by name: the plain name brings gigabytes of CUDA. With a GPU:
@@ -14,6 +14,8 @@ endif
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BIN := .venv/bin
+# Test files are distributed to as many processes as there are cores, at most four since each needs 2 GB of memory.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 # Whole only when it names this folder: an environment that was copied or moved from elsewhere is made anew.
 STAMP := .venv/.made-for
 ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
@@ -40,13 +42,15 @@ demo: setup  ## simulate a plate, learn from its controls, call every well; prin
 	$(BIN)/bagscope demo demo --overwrite
 
 test: setup  ## run all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
-check: setup  ## lint, format, types, the rules of the house and the fast tests
+lint: setup  ## check lint, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow and not real"
+
+check: lint  ## lint, format, types, the rules of the house and the fast tests
+	$(PYTEST) -m "not slow and not real"
 
 bench: setup  ## measure speed and memory, as ratios of one run, into benchmarks/results.csv
 	$(BIN)/python -m benchmarks

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
-TARGETS = {"setup", "demo", "test", "check", "bench", "docs"}
+TARGETS = {"setup", "demo", "test", "lint", "check", "bench", "docs"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 PINNED = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text("utf-8"), re.M))
 PINNED = {canonicalize_name(name): Version(version) for name, version in PINNED.items()}
@@ -65,9 +65,9 @@ def test_an_environment_from_elsewhere_is_made_anew(stamp, is_made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fails", "called", "code"), [("", ["check", "test"], 0), ("check", ["check"], 7), ("test", ["check", "test"], 7)]
+    ("fails", "called", "code"), [("", ["lint", "test"], 0), ("lint", ["lint"], 7), ("test", ["lint", "test"], 7)]
 )
-def test_a_clone_passes_when_check_and_tests_pass(fails, called, code, tmp_path):
+def test_a_clone_passes_when_lint_and_tests_pass(fails, called, code, tmp_path):
     stand_in = tmp_path / "make"
     stand_in.write_text(f'#!/bin/sh\necho "$*" >> "{tmp_path}/called"\n[ "$*" != "{fails}" ] || exit 7\n')
     stand_in.chmod(0o755)

@@ -1,6 +1,8 @@
 """Which tiny screens, trainings and programs the tests of the stages work with."""
 
+import contextlib
 import csv
+import io
 import multiprocessing
 import os
 import shutil
@@ -8,13 +10,15 @@ import signal
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 import bagscope
 from specimens import toy_screen
 
-# The least that goes through every stage: one element per image, a look at the validation part, two states.
+# The least that goes through every stage: one element per image, a look at the validation part, two states, and
+# a self-training wherever the network is confident of some cells.
 QUICK = {
     "cell_diameter": "off",
     "device": "cpu",
@@ -24,7 +28,10 @@ QUICK = {
     "training.crop": 63,
     "training.check_every": 2,
     "training.save_every": 2,
+    "self_training.steps": 4,
+    "self_training.windows": 16,
 }
+_STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 _FILES = ("model.json", "model.safetensors", "history.csv", "split.csv", "README.md")
 
 
@@ -108,6 +115,30 @@ class Listener:
 
     def progress(self, what, done, total, detail=""):
         self.steps.append((what, done, total))
+
+
+def command(*arguments, cwd=None):
+    """Run the command line in this process; return exit code, stdout and stderr.
+
+    A process of its own costs seconds of imports. `Program` and a shell are for signals, terminals and broken pipes.
+    """
+    from bagscope.cli import main
+
+    texts = io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in _STOPS}
+    # As wide as a program without a terminal is, whatever terminal the tests were started from.
+    words = mock.patch.object(sys, "argv", ["bagscope", *map(str, arguments)])
+    narrow = mock.patch.dict(os.environ, {"COLUMNS": "80"})
+    streams = contextlib.redirect_stdout(texts[0]), contextlib.redirect_stderr(texts[1])
+    try:
+        with contextlib.chdir(cwd or Path.cwd()), words, narrow, streams[0], streams[1]:
+            main()
+    except SystemExit as leaving:
+        return leaving.code or 0, *(text.getvalue() for text in texts)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return 0, *(text.getvalue() for text in texts)
 
 
 class Program:

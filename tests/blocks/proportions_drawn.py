@@ -61,4 +61,4 @@ def filled(form, typed=lambda share: f"{100 * share:g}"):
 
 def run(place, *words):
     """Run the command line; return exit code, stdout and stderr."""
-    return toys.Program("proportions", *words, cwd=place).ended()
+    return toys.command("proportions", *words, cwd=place)

@@ -19,7 +19,7 @@ WITH_CHANCE = {"demo", "train", "score"}
 
 
 def run(place, *words):
-    return toys.Program(*words, cwd=place).ended()
+    return toys.command(*words, cwd=place)
 
 
 def summary(text):

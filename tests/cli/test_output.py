@@ -14,7 +14,7 @@ import toys
 
 
 def run(place, *words):
-    return toys.Program(*words, cwd=place).ended()
+    return toys.command(*words, cwd=place)
 
 
 def summary(text):

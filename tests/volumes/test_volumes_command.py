@@ -1,44 +1,37 @@
 """Does the command line take a screen of volumes to scores and a page, and say what is wrong in words?"""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 import bagscope as bs
+import toys
 from bagscope.errors import SettingsError
 from solids_drawn import QUICK, screen_of
 
 SETS = ["--set", "training.batch=4", "--set", "network.cells=12", "--set", "turns.views=2", "--threads", "1"]
 
 
-def bagscope(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "bagscope", *map(str, words)], capture_output=True, text=True, check=False
-    )
-
-
-@pytest.mark.slow
 def test_a_stranger_gets_from_volumes_to_a_page(tmp_path):
     table = screen_of(tmp_path / "s", rows={3: {"image": "gone.tif"}})
-    checked = bagscope("check", table, "--task", "volumes")
-    assert checked.returncode == 2  # training goes on without a file only where that is said
-    assert "1 of 8 rows are missing" in checked.stdout + checked.stderr
-    checked = bagscope("check", table, "--task", "volumes", "--set", "table.max_missing=0.2")
-    assert checked.returncode == 3  # a row would be left out
-    assert "gone.tif" in checked.stdout + checked.stderr
+    code, out, said = toys.command("check", table, "--task", "volumes")
+    assert code == 2  # training goes on without a file only where that is said
+    assert "1 of 8 rows are missing" in out + said
+    code, out, said = toys.command("check", table, "--task", "volumes", "--set", "table.max_missing=0.2")
+    assert code == 3  # a row would be left out
+    assert "gone.tif" in out + said
     table = screen_of(tmp_path / "t")
-    assert bagscope("check", table, "--task", "volumes").returncode == 0
-    trained = bagscope("train", table, "-o", tmp_path / "m", "--task", "volumes", "--steps", 3, "--json", *SETS)
-    assert trained.returncode == 0, trained.stderr
-    assert json.loads(trained.stdout.splitlines()[-1])["shapes"] == 8
-    assert "a label belongs to each shape" in bagscope("info", tmp_path / "m").stdout
-    scored = bagscope("score", tmp_path / "m", table, "-o", tmp_path / "scores", "--maps")
-    assert scored.returncode == 0, scored.stderr
+    assert toys.command("check", table, "--task", "volumes")[0] == 0
+    words = ("train", table, "-o", tmp_path / "m", "--task", "volumes", "--steps", 3, "--json", *SETS)
+    code, out, said = toys.command(*words)
+    assert code == 0, said
+    assert json.loads(out.splitlines()[-1])["shapes"] == 8
+    assert "a label belongs to each shape" in toys.command("info", tmp_path / "m")[1]
+    code, _, said = toys.command("score", tmp_path / "m", table, "-o", tmp_path / "scores", "--maps")
+    assert code == 0, said
     assert (tmp_path / "scores" / "volumes.parquet").is_file()
-    done = bagscope("report", tmp_path / "scores", "-o", tmp_path / "page.html")
-    assert done.returncode == 0, done.stderr
+    code, _, said = toys.command("report", tmp_path / "scores", "-o", tmp_path / "page.html")
+    assert code == 0, said
     page = (tmp_path / "page.html").read_text("utf-8")
     assert "data-solid=" in page
     assert "shapes of each class" in page
@@ -46,10 +39,11 @@ def test_a_stranger_gets_from_volumes_to_a_page(tmp_path):
 
 def test_tasks_and_spacings_that_are_none_are_refused_in_words(tmp_path):
     table = screen_of(tmp_path / "s", 2)
-    assert "did you mean 'volumes'" in bagscope("check", table, "--task", "volume").stderr
-    wrong = bagscope("train", table, "-o", tmp_path / "m", "--task", "volumes", "--spacing", "1,1")
-    assert wrong.returncode == 2
-    assert "three numbers of micrometres" in wrong.stderr
+    assert "did you mean 'volumes'" in toys.command("check", table, "--task", "volume")[2]
+    words = ("train", table, "-o", tmp_path / "m", "--task", "volumes", "--spacing", "1,1")
+    code, _, said = toys.command(*words)
+    assert code == 2
+    assert "three numbers of micrometres" in said
 
 
 @pytest.mark.parametrize(
