@@ -92,9 +92,9 @@ def _functions(node: ast.AST, path: str = "") -> list[tuple[str, ast.FunctionDef
 
 
 def _parameters(arguments: ast.arguments) -> int:
+    # `**choices` are settings by name, a list that is checked on its own.
     named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    starred = [star for star in (arguments.vararg, arguments.kwarg) if star]
-    return len([argument for argument in (*named, *starred) if argument.arg not in ("self", "cls")])
+    return len([argument for argument in named if argument.arg not in ("self", "cls")])
 
 
 def long_median(sources: dict[str, str]) -> list[str]:
