@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bagscope.blocks.estimate_shares import Estimates, read_filled, summary_lines
 from bagscope.engine.card_file import load_card
 from bagscope.errors import SettingsError
-from bagscope.settings.jobs import BlocksReadJob, ReadJob, make_job
+from bagscope.settings.jobs import BlockSampleJob, ReadJob, make_job
 
 if TYPE_CHECKING:
     from bagscope.blocks.coarse_from_model import TileBoxes
@@ -38,7 +38,7 @@ def sample_table(
     from bagscope.engine.run import Target
     from bagscope.report import block_sheet
 
-    job: Any = make_job(BlocksReadJob, config, given)
+    job: Any = make_job(BlockSampleJob, config, given)
     request = Request(
         fine=_listed(fine),
         per_class=per_class,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from bagscope.errors import SettingsError, nearest
 from bagscope.settings.block_sections import (
@@ -45,7 +45,13 @@ from bagscope.settings.shape_sections import (
 
 
 class ReadJob(Section):
-    """What checking and scoring need to know: how to read, how to call, where to compute."""
+    """What checking and scoring need to know: how to read, how to call, where to compute.
+
+    without_effect : settings that change nothing here (one value alone: "name=value"); choosing one is refused.
+    """
+
+    # A model scores in fp32, and reads the channels that it was trained on.
+    without_effect: ClassVar[tuple[str, ...]] = ("table.max_missing", "images.channels", "compute.precision=bf16")
 
     table: TableSection = TableSection()
     images: ImagesSection = ImagesSection()
@@ -55,27 +61,10 @@ class ReadJob(Section):
     seed: int = Field(0, ge=0, lt=2**63)
 
 
-def _chosen(name: str, section: Section, *keys: str) -> list[str]:
-    """Settings of a section, of all or of these, that are other than by default."""
-    default = type(section)()
-    return [f"{name}.{key}" for key, value in section if value != getattr(default, key) and key in (keys or (key,))]
-
-
-def _refuse_ignored(task: str, chosen: Sequence[str]) -> None:
-    """What a task would not heed is not taken as if it would; all of them write maps.
-
-    Raises
-    ------
-    SettingsError : such settings were chosen.
-    """
-    given = [one for one in chosen if one != "cells.maps"]
-    if given:
-        cause = f"{', '.join(sorted(given))}: of no effect for {task}"
-        raise SettingsError(cause, f"Leave it out; the docs have a page on {task}.", code="unknown_setting")
-
-
 class ImagesJob(ReadJob):
     """Training a network on whole images with the labels of their wells."""
+
+    without_effect = ("images.rescale",)
 
     task: Literal["images"] = "images"
     scale: ScaleSection = ScaleSection()
@@ -87,23 +76,38 @@ class ImagesJob(ReadJob):
     self_training: SelfTrainingSection = SelfTrainingSection()
 
 
+# Cells are outlined and scored in images alone; every task writes maps.
+_OF_CELLS = ("cells.source", "cells.score", "cells.nuclei", "cells.masks")
+_OF_TRAINING = ("table.max_missing", "table.force")
+# Volumes are read and cut by settings of their own, and scored in fp32.
+_NOT_OF_VOLUMES = (
+    *_OF_CELLS,
+    *(f"images.{name}" for name in ImagesSection.model_fields),
+    "compute.tile",
+    "compute.precision=bf16",
+)
+# Blocks have pixels and regions, but neither cells nor calls, and maps have the pixels of their images.
+_NOT_OF_BLOCKS = (*_OF_CELLS, "images.pad", "images.rescale", "calls.threshold", "compute.tile")
+_BLOCKS_OF_TRAINING = tuple(
+    f"blocks.{name}" for name in BlocksSection.model_fields if name not in ("size", "nodata", "truth")
+)
+_OF_MAPS = tuple(f"maps.{name}" for name in MapsSection.model_fields if name != "threshold")
+
+
 class ShapesReadJob(ReadJob):
     """Scoring volumes: how to read, to call, to turn, and where to compute."""
+
+    without_effect = (*_NOT_OF_VOLUMES, *_OF_TRAINING, "turns.scale", "turns.shear")
 
     volumes: VolumesSection = VolumesSection()
     turns: TurnsSection = TurnsSection()
 
-    @model_validator(mode="after")
-    def _ignores_nothing(self) -> Self:
-        """Volumes are read and cut by settings of their own."""
-        compute = _chosen("compute", self.compute, "tile")
-        compute += ["compute.precision"] if self.compute.precision == "bf16" else []
-        _refuse_ignored("volumes", [*_chosen("images", self.images), *_chosen("cells", self.cells), *compute])
-        return self
-
 
 class VolumesJob(ShapesReadJob):
     """Training a network on the shapes of volumes."""
+
+    # No property of a volume's file is refused for telling the classes apart.
+    without_effect = (*_NOT_OF_VOLUMES, "table.force")
 
     task: Literal["volumes"] = "volumes"
     split: SplitSection = SplitSection()
@@ -117,19 +121,51 @@ class VolumesJob(ShapesReadJob):
 class BlocksReadJob(ReadJob):
     """Making maps: how to read, to outline, and where to compute."""
 
+    # Of what was stated of blocks, maps need the place of coarse labels and the true classes.
+    without_effect = (
+        *_NOT_OF_BLOCKS,
+        *_OF_TRAINING,
+        *_BLOCKS_OF_TRAINING,
+        "images.channels",
+        "compute.precision=bf16",
+    )
+
     blocks: BlocksSection = BlocksSection()
     maps: MapsSection = MapsSection()
 
-    @model_validator(mode="after")
-    def _ignores_nothing(self) -> Self:
-        """There are no cells, only pixels and regions, and maps have the pixels of their images."""
-        images = _chosen("images", self.images, "pad", "rescale")
-        _refuse_ignored("blocks", [*_chosen("cells", self.cells), *images, *_chosen("compute", self.compute, "tile")])
-        return self
+
+class BlockSampleJob(BlocksReadJob):
+    """Drawing blocks for an expert: how images and coarse labels are read."""
+
+    without_effect = (
+        *_NOT_OF_BLOCKS,
+        *_OF_TRAINING,
+        *_BLOCKS_OF_TRAINING,
+        *_OF_MAPS,
+        "blocks.truth",
+        "maps.threshold",
+        "cells.maps",
+        "calls.confidence",
+        "compute.precision=bf16",
+        "compute.max_failures",
+    )
 
 
 class BlocksJob(BlocksReadJob):
     """Training a network that judges pixels on what is known of blocks."""
+
+    # No rows validate, so training takes all its steps; maps are made, and held against the truth, by scoring.
+    without_effect = (
+        *_NOT_OF_BLOCKS,
+        "split.by",
+        "split.validation",
+        "training.threshold_rate",
+        "training.check_every",
+        "training.patience",
+        "blocks.truth",
+        *_OF_MAPS,
+        "compute.max_failures",
+    )
 
     task: Literal["blocks"] = "blocks"
     split: SplitSection = SplitSection()
@@ -142,6 +178,12 @@ class BlocksJob(BlocksReadJob):
 JOBS: dict[str, type[ReadJob]] = {"images": ImagesJob, "blocks": BlocksJob, "volumes": VolumesJob}
 # What may be chosen when a model of a task scores.
 READ_JOBS: dict[str, type[ReadJob]] = {"images": ReadJob, "blocks": BlocksReadJob, "volumes": ShapesReadJob}
+# Task and stage of each class of jobs, for messages.
+_PURPOSE: dict[type[ReadJob], tuple[str, str]] = {
+    **{kind: (task, "training") for task, kind in JOBS.items()},
+    **{kind: (task, "scoring") for task, kind in READ_JOBS.items()},
+    BlockSampleJob: ("blocks", "sampling"),
+}
 
 # Short names that the command line and bs.train() know, and where they belong.
 SHORT = {
@@ -180,7 +222,8 @@ def make_job(kind: type[ReadJob], config: Path | None = None, choices: Mapping[s
 
     Raises
     ------
-    SettingsError : an unknown section or key (with the nearest known one), or a value out of range.
+    SettingsError : an unknown section or key (with the nearest known one), a value out of range, or a setting that the
+        task ignores.
     """
     tree: dict[str, Any] = _read_toml(config) if config else {}
     for name, value in (choices or {}).items():
@@ -188,9 +231,31 @@ def make_job(kind: type[ReadJob], config: Path | None = None, choices: Mapping[s
             _place(tree, kind, name, value)
     _refuse_unknown(tree, kind)
     try:
-        return kind.model_validate(tree)
+        job = kind.model_validate(tree)
     except ValidationError as error:
         raise _refused(error, tree) from None
+    _refuse_without_effect(job)
+    return job
+
+
+def _refuse_without_effect(job: ReadJob) -> None:
+    """Refuse settings that the task ignores: whoever chose one expects an effect.
+
+    Raises
+    ------
+    SettingsError : such settings have other values than by default.
+    """
+    default, chosen = type(job)(), []
+    for entry in job.without_effect:
+        name, _, only = entry.partition("=")
+        section, _, key = name.partition(".")
+        value = getattr(getattr(job, section), key)
+        if value != getattr(getattr(default, section), key) and (not only or value == only):
+            chosen.append(name)
+    if chosen:
+        task, stage = _PURPOSE[type(job)]
+        cause = f"{', '.join(sorted(chosen))}: of no effect for {task} in {stage}"
+        raise SettingsError(cause, f"Leave it out; the docs have a page on {task}.", code="unknown_setting")
 
 
 def _refused(error: ValidationError, tree: Mapping[str, Any]) -> SettingsError:
