@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bagscope.engine.parts import read_stored
+from bagscope.errors import ImageReadError
 from bagscope.files.signature import signature
 from bagscope.files.writer import write_json
 
@@ -81,8 +82,8 @@ def load_part(path: Path, mark: str, files: Sequence[Path]) -> MapPart | None:
     try:
         part = _part(found["part"])
         return part if part.kept == signature(files) else None
-    except (OSError, KeyError, TypeError, ValueError):
-        return None  # a part that was damaged is made again
+    except (ImageReadError, KeyError, TypeError, ValueError):
+        return None  # a part that is damaged, or whose files are missing, is made again
 
 
 def _part(found: dict[str, Any]) -> MapPart:

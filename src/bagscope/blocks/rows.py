@@ -120,10 +120,10 @@ def known_blocks(
     reading = replace(reading, per_cent=says_per_cent(screen, learned))
     for at in learned:
         try:
-            own, more = blocks_of_row(screen, at, headers[at], reading, zoom_of(fields[at], headers[at]))
+            labels, more = blocks_of_row(screen, at, headers[at], reading, zoom_of(fields[at], headers[at]))
             problems += more
-            if len(own.blocks) or own.pixels is not None:
-                known[at] = own
+            if len(labels.blocks) or labels.pixels is not None:
+                known[at] = labels
         except BagscopeError as error:
             severity = "refuse" if error.problem.code in ("swapped", "no_column", "mixed") else "list"
             problem = listed(error, str(screen.path or ""), int(screen.rows["row"].iloc[at]))
