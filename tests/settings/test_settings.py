@@ -6,10 +6,12 @@ import math
 import pytest
 from pydantic import ValidationError
 
+from bagscope.engine.check import Checking
 from bagscope.errors import SettingsError
 from bagscope.nets.pool import make_pooling
+from bagscope.report.findings import IO_TIMEOUT_S
 from bagscope.settings.jobs import JOBS, SHORT, ImagesJob, ReadJob, make_job, parse_set
-from bagscope.settings.sections import CallsSection, PoolingSection, Section
+from bagscope.settings.sections import CallsSection, ComputeSection, PoolingSection, Section
 from bagscope.tables.calls import CallRule
 
 SECTIONS = {
@@ -288,3 +290,4 @@ def test_defaults_that_functions_repeat_are_those_of_the_settings():
     repeated = {name: parameter.default for name, parameter in inspect.signature(make_pooling).parameters.items()}
     assert (repeated["a"], repeated["b"], repeated["r"]) == (pooling.a, pooling.b, pooling.r)
     assert (CallRule().threshold, CallRule().confidence) == (calls.threshold, calls.confidence)
+    assert Checking().io_timeout == IO_TIMEOUT_S == ComputeSection().io_timeout

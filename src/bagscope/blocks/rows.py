@@ -111,7 +111,7 @@ def known_blocks(
 
     Parameters
     ----------
-    headers : of the images, by position. reading : whether boxes are in per cent is judged here.
+    headers : of the images, by position. reading : its `per_cent` is set here, from the tables of all images.
     """
     known: dict[int, KnownBlocks] = {}
     problems: list[Problem] = []

@@ -17,7 +17,7 @@ from bagscope.tables.table import Screen, make_screen, parse_screen
 
 _LARGEST = 100_000_000
 # Where a score folder does not say it; the default of the setting compute.io_timeout.
-_IO_TIMEOUT_S = 120.0
+IO_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Findings:
     def io_timeout(self) -> float:
         """Seconds that reading one image may take, as it was set when the images were scored."""
         limit = self.run.get("settings", {}).get("compute", {}).get("io_timeout")
-        return float(limit) if isinstance(limit, int | float) and limit > 0 else _IO_TIMEOUT_S
+        return float(limit) if isinstance(limit, int | float) and limit > 0 else IO_TIMEOUT_S
 
     @property
     def channels(self) -> tuple[str, ...]:
