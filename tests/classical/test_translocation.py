@@ -82,6 +82,11 @@ def test_cells_too_dim_to_be_called_do_not_move_the_threshold():
     assert choose_threshold([dim], [ratios(down)]) == 2.5
 
 
+def test_of_thresholds_that_do_equally_well_the_one_in_the_middle_is_chosen():
+    # 1.5, 3.5 and 7.5 each call two thirds of the cells right, balanced; what lies between them calls fewer.
+    assert choose_threshold([ratios([2.0, 4.0, 10.0])], [ratios([1.0, 3.0, 5.0])]) == 3.5
+
+
 def test_controls_that_show_nothing_are_refused():
     some = [ratios([1.0, 2.0])]
     for positive, negative, name in ((some, [ratios([1.0], [False])], "negative"), ([], some, "positive")):
