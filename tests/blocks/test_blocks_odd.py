@@ -147,6 +147,14 @@ def test_an_image_smaller_than_a_block_is_listed_and_does_not_shrink_the_crops_o
     assert "crops have 96 px" in said(report, "small_context").cause
 
 
+def test_an_image_just_as_large_as_a_block_is_used(tmp_path):
+    screen_of(tmp_path, rows=2, sizes=[(96, 128), (16, 40)])
+    changed(tmp_path / "s.csv", lambda table: table.__setitem__("split", "train"))
+    report = problems(tmp_path)
+    assert "small_image" not in [problem.code for problem in report]
+    assert report.listed == frozenset()
+
+
 def test_rows_for_validation_teach_nothing(place):
     changed(place / "s.csv", lambda table: table.__setitem__("split", ["train", "validation", "test", "test"]))
     found = check_blocks(place / "s.csv", make_job(BlocksJob, None, {"proportions": str(place / "p.csv")}))

@@ -167,6 +167,13 @@ def test_what_is_printed_is_what_programs_get(tmp_path):
     assert told["explained"]["tissue"] > 0.7
 
 
+def test_the_interval_of_a_mean_stays_within_what_a_share_can_be(tmp_path):
+    form_of(tmp_path, typed([0, 0, 0, 0.2]) + typed([1, 1, 1, 0.8], "b"))
+    summary = json.loads(run(tmp_path, "read", "form.csv", "-o", "p.csv", "--json")[1].splitlines()[-1])
+    assert summary["classes"]["a"]["tissue"]["mean_low"] == 0
+    assert summary["classes"]["b"]["tissue"]["mean_high"] == 1
+
+
 # Where more is needed --------------------------------------------------------------------------------------
 
 

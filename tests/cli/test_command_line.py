@@ -13,6 +13,7 @@ import bagscope
 import tissue
 import toys
 from bagscope.cli import app as command_line
+from bagscope.errors import Problem, TableError
 
 VERBS = ("demo", "import", "check", "train", "score", "report", "info", "look", "reproduce")
 WITH_CHANCE = {"demo", "train", "score"}
@@ -271,6 +272,17 @@ def test_a_users_error_shows_its_traceback_only_when_asked(place):
     code, _, said = run(place, "info", "gone", "--debug")
     assert code == 2
     assert "Traceback" in said
+
+
+def test_of_very_many_problems_the_first_are_printed_and_the_others_counted(in_process, monkeypatch, capsys):
+    def refuse(*_):
+        raise TableError([Problem("refuse", "odd", f"problem {number}.") for number in range(27)])
+
+    monkeypatch.setattr("bagscope.cli.stages.check_table", refuse)
+    assert in_process("check", "screen.csv") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [number for number in range(27) if any(f"problem {number}." in line for line in lines)] == list(range(20))
+    assert lines[-1] == "... and 7 more."
 
 
 def test_ctrl_c_ends_with_130(in_process, monkeypatch, capsys):

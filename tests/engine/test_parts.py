@@ -1,5 +1,6 @@
 """What a field's part on disk is worth after a machine lost its power."""
 
+import json
 import os
 
 import numpy as np
@@ -60,3 +61,16 @@ def test_a_part_does_not_wait_for_the_disk_and_has_its_name_only_when_whole(tmp_
     parts.save(0, MARK, FieldPart(np.zeros(1), np.zeros(2)))
     assert found == [parts.path(0).read_bytes()]
     assert [path.name for path in parts.path(0).parent.iterdir()] == ["00000000.json"]
+
+
+@pytest.mark.parametrize("bad", ["1e999", "-1e999", "NaN"])
+@pytest.mark.parametrize("name", ["log_odds", "logits"])
+def test_a_part_with_a_score_that_is_no_finite_number_is_made_again(tmp_path, name, bad):
+    scores = {"log_odds": np.zeros(2), "logits": np.zeros(2)}
+    parts = Parts(tmp_path)
+    parts.save(0, MARK, FieldPart(**scores))
+    path = parts.path(0)
+    assert parts.load(0, MARK) is not None
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps(stored | {name: [0.0, "bad"]}).replace('"bad"', bad))
+    assert parts.load(0, MARK) is None

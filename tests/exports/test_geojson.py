@@ -47,3 +47,17 @@ def test_a_collection_without_features_is_one(tmp_path):
         write_features(stream, [])
     assert json.loads((tmp_path / "a.geojson").read_bytes()) == {"type": "FeatureCollection", "features": []}
     assert list(read_features(tmp_path / "a.geojson")) == []
+
+
+def test_a_measurement_that_is_no_finite_number_is_left_out():
+    (one,) = outlines(np.ones((3, 3), bool))
+    numbers = {"area px": 9, "mean": float("nan"), "ratio": float("inf"), "less": float("-inf")}
+    feature = feature_of(Region("a", one, numbers), 0, ("a",))
+    assert feature["properties"]["measurements"] == {"area px": 9.0}
+    assert json.loads(geojson_bytes(feature)) == json.loads(json.dumps(feature))
+
+
+def test_equal_regions_of_two_images_have_ids_of_their_own():
+    (one,) = outlines(np.ones((3, 3), bool))
+    ids = [feature_of(Region("a", one), number, ("a",), seed)["id"] for seed in ("x.tif", "y.tif") for number in (0, 1)]
+    assert len(set(ids)) == 4

@@ -9,7 +9,7 @@ import torch
 from bagscope.errors import ImageReadError
 from bagscope.feed import normalise
 from bagscope.feed.cache import PixelStore
-from bagscope.feed.normalise import BLANK_TILE, LARGEST_LOOK, MOST_BLANK_TILES, measure
+from bagscope.feed.normalise import BLANK_TILE, LARGEST_LOOK, MOST_BLANK_TILES, blank_places, measure
 from bagscope.files.field import FieldFiles
 from bagscope.ops import intensity
 
@@ -178,3 +178,13 @@ def test_no_image_that_can_be_read_is_an_error_that_says_why():
     gone = np.zeros((1, 64, 64)), ImageReadError("cut short", "copy it again")
     with pytest.raises(ImageReadError, match="cut short"):
         measure(store_of(list(gone)).take([1]), 0)
+
+
+def test_a_blank_tile_is_blank_where_it_is_and_the_rest_at_the_edges_never():
+    grey = np.ones((2, 2 * BLANK_TILE + 5, 3 * BLANK_TILE + 7))
+    here = slice(BLANK_TILE, 2 * BLANK_TILE), slice(0, BLANK_TILE)
+    grey[:, *here], grey[:, 2 * BLANK_TILE :] = 0, 0
+    grey[0, :BLANK_TILE, :BLANK_TILE] = 0  # blank in one of two channels
+    expected = np.zeros(grey.shape[1:], bool)
+    expected[here] = True
+    assert np.array_equal(blank_places(grey, (0.5, 0.5)), expected)

@@ -200,3 +200,12 @@ def test_what_is_no_field_is_named(tmp_path):
     (path / ".zattrs").write_text("[")
     with pytest.raises(ImageReadError, match=r"\.zattrs is no JSON object"):
         read_header(path)
+
+
+@pytest.mark.parametrize(("z", "expected"), [("max", PIXELS.max(0)), (0, PIXELS[0]), (1, PIXELS[1])])
+def test_of_several_depths_the_brightest_or_the_chosen_one_is_read(tmp_path, z, expected):
+    axes = [{"name": axis, "unit": "micrometer"} for axis in "zyx"]
+    metadata = {"multiscales": [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]}
+    array_2(tmp_path / "stack.zarr" / "0", PIXELS)
+    (tmp_path / "stack.zarr" / ".zattrs").write_text(json.dumps(metadata))
+    assert np.array_equal(open_image(tmp_path / "stack.zarr", Selection(z=z)), expected[None])

@@ -10,6 +10,7 @@ from limits import limited
 
 from bagscope.errors import ImageReadError
 from bagscope.files.reader import Selection, open_image, read_header
+from bagscope.files.tiff_axes import imagej_axes
 
 STACK = np.stack([nasty.ramp(32, 48) + 5000 * at for at in range(5)]).astype(np.uint16)
 GREY = STACK[0]
@@ -317,3 +318,11 @@ said.append(open_image(path, window=(612, 613, 1224, 1225)).tolist())
     said, grown = limited(code, path)
     assert said == [side, [[[7]]]]
     assert grown < 100e6
+
+
+@pytest.mark.parametrize("order", ["czt", "ctz", "zct", "ztc", "tcz", "tzc"])
+def test_imagejs_orders_name_the_fastest_axis_first(order):
+    numbers = {"order": order, "channels": "2", "slices": "3", "frames": "4"}
+    axes, sizes = imagej_axes(numbers, samples=1)
+    assert axes == order.upper()[::-1]
+    assert dict(zip(axes, sizes, strict=True)) == {"C": 2, "Z": 3, "T": 4}

@@ -95,6 +95,12 @@ def test_channels_stored_as_samples_come_back_exactly_and_windows_are_crops(path
     assert_exact(path, array, data)
 
 
+def test_the_last_strip_of_every_sample_may_be_short(path):
+    array = np.random.default_rng(0).integers(0, 255, (3, 10, 7)).astype(np.uint8)
+    tifffile.imwrite(path, array, photometric="rgb", planarconfig="separate", rowsperstrip=4, metadata=None)
+    assert np.array_equal(open_image(path), array)
+
+
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_ome_tiff_comes_back_exactly_with_its_channel_names(path, data):

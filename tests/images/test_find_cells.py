@@ -242,3 +242,10 @@ def test_nuclei_are_found_at_any_magnification(drawn, larger):
     assert found.shape == field.shape
     places = (drawn[1] + 0.5) * larger - 0.5
     assert len(set(labels_at(found, places).tolist()) - {0}) == found.max() == 12
+
+
+def test_nuclei_of_an_enlarged_field_lie_where_the_pixels_were_enlarged_to(drawn):
+    grey = drawn[0][0][:159, :240].astype(float)
+    small, large = find_nuclei(grey, 40.0), find_nuclei(np.kron(grey, np.ones((3, 3))), 120.0)
+    middles = [np.argwhere(labels > 0).mean(0) for labels in (small, large)]
+    assert middles[1] == pytest.approx((middles[0] + 0.5) * 3 - 0.5, abs=0.4)

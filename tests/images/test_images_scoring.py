@@ -205,3 +205,13 @@ def test_an_elements_centre_is_where_a_spot_moves_it_most(factor):
     assert rows[lit[:, 0]].mean() == pytest.approx(y, abs=16 / factor)
     assert columns[lit[:, 1]].mean() == pytest.approx(x, abs=16 / factor)
     assert np.abs(rows[lit[:, 0]] - y).max() <= (67 + 1.5) / factor + 1
+
+
+def test_a_pooling_by_attention_gives_tiles_the_scores_of_the_whole_and_maps_of_classes_alone():
+    own = card().model_copy(update={"pooling": {"name": "attention"}})
+    torch.manual_seed(1)
+    attending, pixels = build_network(own).eval(), counts(230, 260)
+    whole, tiled = (score_field(attending, own, reader(pixels), (230, 260), tile, CPU) for tile in (WHOLE, 3))
+    assert len(whole.maps) == len(own.classes)
+    assert tiled.log_odds == pytest.approx(whole.log_odds, abs=1e-4)
+    assert tiled.head == pytest.approx(whole.head, abs=1e-4)

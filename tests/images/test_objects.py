@@ -58,6 +58,15 @@ def test_parts_are_neither_specks_nor_clumps_nor_cut(net):
     assert found.labels.max() == 6  # the others are there, to be blanked out
 
 
+@pytest.mark.parametrize(("y", "x"), [(0, 60), (140, 60), (60, 0), (60, 152)])
+def test_a_part_that_touches_an_edge_of_the_image_is_left_out_whatever_its_length(net, y, x):
+    pixels = drawn()
+    before = parts(FieldView(net, CARD, pixels, None, CPU)).centres
+    pixels[0, 60:92, 60:74] = 0
+    pixels[0, y : y + 20, x : x + 8] = 200
+    assert np.array_equal(parts(FieldView(net, CARD, pixels, None, CPU)).centres, before)
+
+
 def test_windows_hold_the_thing_and_others_mask_all_else(net):
     view = FieldView(TrainedNetwork(net, CARD, CPU), drawn())
     found = parts(view)

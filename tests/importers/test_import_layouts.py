@@ -212,3 +212,8 @@ def test_a_table_that_was_there_is_kept_beside_when_the_new_one_says_something_e
     kept = write_screen(screen, tmp_path / "screen.csv")
     assert kept == tmp_path / "screen.csv~"
     assert kept.read_bytes() == mine
+
+
+def test_a_template_takes_names_in_capitals_and_in_small_letters_alike(folder):
+    source = folder("P1_A01_W1.TIF", "p1_a02_w1.tif")
+    assert cells(import_screen("pattern", source, pattern="{plate}_{well}_w1.tif"), "well") == [["A01"], ["A02"]]

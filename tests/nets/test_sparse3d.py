@@ -92,3 +92,16 @@ def test_it_learns_to_tell_rods_from_slabs():
     sites, features, labels = shapes(20)
     net.eval()
     assert ((net(features, sites) > 0) == (labels > 0)).all()
+
+
+def test_a_description_ends_with_the_means_and_the_largest_of_the_last_features():
+    torch.manual_seed(0)
+    net, last = ShapeNet(4, 2, widths=(5, 6)).double().eval(), 6
+    sites, features = batch(0.2)
+    described = net.embed(features, sites)
+    means, largest = described[:, -2 * last : -last], described[:, -last:]
+    assert (largest >= means).all()
+    assert (largest > means + 1e-3).any()
+    one, order = make_sites(torch.tensor([[0, 2, 2, 2]]), (9, 9, 9), 1)
+    single = net.embed(features[:1][order], one)
+    assert_close(single[:, -2 * last : -last], single[:, -last:])  # a single site is its own mean

@@ -88,3 +88,13 @@ def test_detail_is_counted_at_its_own_size():
     stripes[:] = 400 * (np.arange(64) // 8 % 2)
     coarse = appearance(stripes + 100, KNOWN)[0, 3:]
     assert coarse[3] > coarse[0]
+
+
+def test_the_range_is_the_wider_the_fewer_images_it_comes_from():
+    two = [appearance(field(0), KNOWN), appearance(field(1, light=2.0), KNOWN)]
+    (low, high), (less, more) = (usual_range(two * times) for times in (2, 20))
+    assert (low <= less).all()
+    assert (more <= high).all()
+    wide = np.ptp(two, axis=0) > 1  # less is widened by a least amount, whatever the number of images
+    assert wide.any()
+    assert (low[wide] < less[wide]).all()

@@ -46,3 +46,18 @@ def test_specks_are_counted_in_the_mask_and_in_its_holes():
     mask[2, 2] = mask[5, 5] = True
     mask[20, 20] = False
     assert specks_per_10k_px(mask) == pytest.approx(3 * 10_000 / 1600)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_the_band_about_a_straight_boundary_is_so_many_pixels_wide_on_both_sides(width):
+    truth = np.zeros((10, 40), bool)
+    truth[:, 20:] = True
+    rows, columns = np.nonzero(boundary_band(truth, width))
+    assert np.bincount(rows).tolist() == [2 * width] * 10
+    assert sorted(set(columns.tolist())) == list(range(20 - width, 20 + width))
+
+
+def test_the_edge_of_the_image_is_no_boundary():
+    truth, shifted = np.zeros((30, 40), bool), np.zeros((30, 40), bool)
+    truth[:, 20:], shifted[:, 23:] = True, True
+    assert boundary_distance(truth, shifted) == 3

@@ -111,6 +111,14 @@ def test_p_values_of_treatments_that_do_nothing_are_uniform():
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
+def test_p_values_are_never_0_for_no_number_of_permutations_shows_that():
+    wells = plate(treatment=np.where(np.arange(96) < 8, "acts", "rest"))
+    wells.loc[:7, "probability:a"] += 5
+    p = statistics.hits(wells, "probability:a", "a", draws=99).set_index("treatment")["p"]
+    assert p["acts"] == 1 / 100
+    assert p["rest"] == 1
+
+
 def test_wells_are_permuted_within_their_plates():
     wells = pd.concat([plate(), plate(plate="Q")], ignore_index=True)
     wells["treatment"] = "x"

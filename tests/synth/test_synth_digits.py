@@ -113,6 +113,14 @@ def test_a_single_digit_lies_whole_near_the_middle_of_its_crop():
     assert abs(x.mean() - 31.5) <= 4.5
 
 
+def test_the_middle_of_a_single_digit_lies_up_to_four_pixels_off_in_every_direction():
+    rng, whole = np.random.default_rng(0), np.full((GLYPH_PX, GLYPH_PX), 255, np.uint8)
+    corners = np.array([np.argwhere(single_crop(rng, whole))[0] for _ in range(200)])
+    middle = (64 - GLYPH_PX) // 2
+    for axis in (0, 1):
+        assert sorted(set((corners[:, axis] - middle).tolist())) == list(range(-4, 5))
+
+
 @pytest.mark.parametrize("label", ["0", "10", "seven"])
 def test_a_class_that_there_is_not_is_refused(label):
     with pytest.raises(SettingsError, match=f"no class '{label}'"):

@@ -95,3 +95,12 @@ def test_a_curve_without_a_middle_is_refused():
     for impossible in [(-1.0, 1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 0.0)]:
         with pytest.raises(SettingsError, match="no curve"):
             hill_curve(*impossible)
+
+
+@pytest.mark.parametrize("rows", [4, 7, 8])
+def test_replicates_of_every_dose_are_numbered_from_1(rows):
+    numbers = {}
+    for planned in plan_plate(rows, 12):
+        if not planned.label:
+            numbers.setdefault((planned.treatment, planned.concentration), []).append(planned.replicate)
+    assert all(sorted(series) == list(range(1, len(series) + 1)) for series in numbers.values())

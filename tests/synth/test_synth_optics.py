@@ -65,3 +65,12 @@ def test_enlarging_keeps_a_slope_straight():
     assert large.shape == (24, 12)
     np.testing.assert_allclose(np.diff(large[2:-2], axis=0), 0.25, atol=1e-6)
     np.testing.assert_allclose(large[:, 0], large[:, -1])
+
+
+def test_the_haze_of_a_point_is_as_wide_as_is_asked_for():
+    point = np.zeros((1, 160, 160), np.float32)
+    point[0, 80, 80] = 1.0
+    seen = defocus(point, psf_px=1.0, haze=1.0, haze_px=8.0)[0]
+    offsets = np.arange(160) - 80
+    # Blocks of 4 pixels and the lines between their middles add 4 to the variance; the tail is cut at 3 sigma.
+    assert (seen.sum(1) * offsets**2).sum() == pytest.approx(64 + 4, rel=0.1)
