@@ -37,7 +37,7 @@ def functions_of(path):
 @pytest.mark.parametrize("fault", ALL, ids=lambda fault: f"{fault.package}: {fault.name}")
 def test_a_fault_changes_one_place_of_its_package_and_the_code_still_compiles(fault):
     assert fault.old != fault.new
-    assert fault.file.split("/")[0] == fault.package
+    assert fault.file.split("/")[0].removesuffix(".py") == fault.package
     changed = fault.plant((PACKAGE / fault.file).read_text("utf-8"))
     compile(changed, fault.file, "exec")
 
