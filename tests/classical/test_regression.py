@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from bagscope.classical import regression
 from bagscope.classical.regression import boosted, fit_linear
 
 RNG = np.random.default_rng(0)
@@ -41,3 +42,22 @@ def test_a_single_class_is_always_found():
     logits = fit_linear(MEASURES, np.ones(90, int), GROUPS, 2).logits(MEASURES)
     assert (logits[:, 1] - logits[:, 0] > 3).all()
     assert boosted(MEASURES, np.ones(90, int), MEASURES, 2)[:, 1] == pytest.approx(1)
+
+
+def test_no_group_is_cut_when_the_penalty_is_chosen(monkeypatch):
+    groups = np.repeat(np.arange(10), 6)
+    target = np.tile([0, 1], 30)
+    trained = []
+
+    class Recorder:
+        def fit(self, x, target):
+            trained.append(set(x[:, 0].tolist()))
+            return self
+
+        def predict_proba(self, x):
+            assert not trained[-1] & set(x[:, 0].tolist())
+            return np.full((len(x), 2), 0.5)
+
+    monkeypatch.setattr(regression, "_regression", lambda strength: Recorder())
+    regression._strength(np.stack([groups, target], 1).astype(float), target, groups, seed=0)
+    assert len(trained) >= 2 * len(regression.STRENGTHS)

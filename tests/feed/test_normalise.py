@@ -188,3 +188,12 @@ def test_a_blank_tile_is_blank_where_it_is_and_the_rest_at_the_edges_never():
     expected = np.zeros(grey.shape[1:], bool)
     expected[here] = True
     assert np.array_equal(blank_places(grey, (0.5, 0.5)), expected)
+
+
+def test_what_is_brighter_than_half_of_the_middle_between_the_levels_is_not_blank():
+    grey = np.random.default_rng(0).normal(100, 1, (1, 240, 240))
+    grey[:, :, 120:168] += 300  # dim: below the middle of the two levels, above half of it
+    grey[:, :, 168:] += 800
+    measured = measure(store_of([grey.astype(np.uint16)]), 0)
+    assert len(measured.blank) > 0
+    assert measured.blank.max() < 200

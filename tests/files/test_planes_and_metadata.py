@@ -326,3 +326,10 @@ def test_imagejs_orders_name_the_fastest_axis_first(order):
     axes, sizes = imagej_axes(numbers, samples=1)
     assert axes == order.upper()[::-1]
     assert dict(zip(axes, sizes, strict=True)) == {"C": 2, "Z": 3, "T": 4}
+
+
+@pytest.mark.parametrize(("depths", "middle"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)])
+def test_the_middle_of_an_even_number_of_planes_is_the_upper_one(write, depths, middle):
+    stack = np.arange(depths, dtype=np.uint16)[:, None, None] * np.ones((1, 8, 9), np.uint16)
+    path = write(stack, ome=True, metadata={"axes": "ZYX"})
+    assert (open_image(path, Selection(z="mid")) == middle).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,8 @@ import pytest
 import bagscope as bs
 import toys
 from bagscope.engine.card import CalibrationCard
+from bagscope.images import calibrate
+from bagscope.ops.calibration import fit_temperature
 
 P = ["probability:filled", "probability:ring", "probability:none"]
 
@@ -60,3 +64,19 @@ def test_probabilities_are_those_of_the_divided_logits_and_the_bags_stay(many, t
     one, other = model.predict(pixels), plain.predict(pixels)
     steps = [np.log(p.probability["ring"] / p.probability["filled"]) for p in (one, other)]
     assert steps[0] == pytest.approx(steps[1] / model.card.calibration.temperature)
+
+
+def test_the_temperature_is_that_of_the_validation_wells(monkeypatch):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 60)
+    logits = np.where(np.arange(2) == truth[:, None], 4.0, 0.0) + rng.normal(0, 4, (60, 2))
+    is_validation = np.arange(60) % 2 == 1
+    logits[~is_validation] *= 5  # these rows are overconfident by far
+    table = pd.DataFrame({"plate": "P", "well": [f"A{at:02d}" for at in range(60)], "site": "1"})
+    table["label"] = np.array(["a", "b"], dtype=object)[truth]
+    monkeypatch.setattr(calibrate, "_well_logits", lambda model, rows, chosen, *_: logits[chosen])
+    model = SimpleNamespace(card=SimpleNamespace(classes=("a", "b"), several_labels=False))
+    card = calibrate.calibration_of(model, SimpleNamespace(table=table), is_validation, None)
+    assert card.wells == 30
+    assert card.temperature == fit_temperature(logits[is_validation], truth[is_validation], False)
+    assert card.temperature != fit_temperature(logits[~is_validation], truth[~is_validation], False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ import toys
 from bagscope.engine.card import CallCard
 from bagscope.engine.loaded import TrainedNetwork
 from bagscope.errors import BagscopeError, ModelError, SettingsError
+from bagscope.images import cells
 from bagscope.images.card import CellCard, IntensityCard, ModelCard, ScaleCard
 from bagscope.images.cells import Known, field_maps, find_cells
 from bagscope.images.field_view import FieldView
@@ -249,3 +252,14 @@ def test_nuclei_of_an_enlarged_field_lie_where_the_pixels_were_enlarged_to(drawn
     small, large = find_nuclei(grey, 40.0), find_nuclei(np.kron(grey, np.ones((3, 3))), 120.0)
     middles = [np.argwhere(labels > 0).mean(0) for labels in (small, large)]
     assert middles[1] == pytest.approx((middles[0] + 0.5) * 3 - 0.5, abs=0.4)
+
+
+def test_a_cell_reaches_no_farther_from_its_seed_than_a_cell_is_wide(monkeypatch):
+    monkeypatch.setattr(cells, "called", lambda view, labels, table, score: labels)
+    seeds = np.zeros((40, 90), np.int32)
+    seeds[20, 10] = 1
+    labels = cells.seeded_cells(SimpleNamespace(cell_px=12.0), seeds, np.ones(seeds.shape, bool), "map")
+    y, x = np.nonzero(labels)
+    assert np.hypot(y - 20, x - 10).max() == pytest.approx(12)
+    unknown = cells.seeded_cells(SimpleNamespace(cell_px=None), seeds, np.ones(seeds.shape, bool), "map")
+    assert (unknown == 1).all()

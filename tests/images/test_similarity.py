@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import bagscope as bs
 import toys
 from bagscope.errors import TableError
 from bagscope.files.writer import write_ome_tiff
+from bagscope.images import similarity
 from bagscope.images.check import check_for_model
 from bagscope.settings.jobs import ReadJob, make_job
 from specimens import toy_field
@@ -196,3 +198,10 @@ def test_padding_brings_images_of_another_pixel_size_to_what_the_network_takes(t
     assert np.isfinite(values).all()
     plain, _ = scored(model, finer, tmp_path / "plain", **{"images.rescale": True})
     assert np.isnan(plain).all()
+
+
+def test_the_pixel_size_farthest_from_the_models_is_reported():
+    card = SimpleNamespace(scale=SimpleNamespace(pixel_um=0.65))
+    headers = {at: SimpleNamespace(pixel_um=um) for at, um in enumerate([0.65, 0.3, 0.66, 0.65])}
+    (problem,) = similarity._pixel_sizes(card, headers, 0, "table.csv", False)
+    assert "0.3 um" in problem.cause

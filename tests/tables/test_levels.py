@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from bagscope.tables.levels import aggregate
 
@@ -196,3 +197,26 @@ def test_scores_at_the_ends_of_float_stay_probabilities():
         found = aggregate(table, CLASSES).wells
     assert found["mil_probability:a"].tolist() == [1, 0]
     assert found["probability:b"].tolist() == [0, 1]
+
+
+def test_the_interval_of_a_treatment_covers_95_percent_of_the_bootstrap():
+    # The median of 9 wells drawn with replacement is at most the k-th when 5 of 9 draws are: in .001 (k = 1), .031
+    # (k = 2) and .145 (k = 3) of all cases. So 2.5 % is reached at the second well and 5 % only at the third.
+    values = np.arange(-4.0, 5.0)
+    below = [scipy.stats.binom.sf(4, 9, k / 9) for k in (1, 2, 3)]
+    assert below[0] < 0.025 < below[1] < 0.05 < below[2]
+    table = fields(*(("P", f"A{i:02d}", z, 0, 0, 0) for i, z in enumerate(values)))
+    treatment = aggregate(table, CLASSES, draws=20_000).treatments.iloc[0]
+    assert treatment["mil_probability_low:a"] == pytest.approx(sigmoid(values[1]))
+    assert treatment["mil_probability_high:a"] == pytest.approx(sigmoid(values[-2]))
+
+
+@pytest.mark.parametrize("column", range(2, 6))
+def test_a_field_counts_as_scored_only_when_bag_and_last_layer_are_finite(column):
+    record = ["P", "A01", 1.0, -1.0, 2.0, -2.0]
+    record[column] = np.nan
+    levels = aggregate(fields(record, ("P", "A01", 3.0, 0.0, 1.0, 0.0)), CLASSES)
+    assert levels.images["n_fields"].tolist() == [0, 1]
+    assert levels.images["mil_probability:a"].isna().tolist() == [True, False]
+    assert levels.wells["n_fields"].tolist() == [1]
+    assert levels.wells["mil_probability:a"].iloc[0] == pytest.approx(sigmoid(3.0))

@@ -1,12 +1,19 @@
 """Is a shape laid on the grid as it is, in any pose, on any grid of voxels, whoever else is in the batch?"""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from bagscope.nets.sparse3d import ShapeNet
 from bagscope.ops.rotate import uniform_rotations
 from bagscope.ops.solids import surroundings
+from bagscope.settings.jobs import VolumesJob, make_job
+from bagscope.tables.labels import Vocabulary
+from bagscope.volumes.fit import LabelledShapes, bags_of
+from bagscope.volumes.rows import RowShapes
 from bagscope.volumes.samples import Bags, Rotations, ShapeFeed
 from bagscope.volumes.shapes import FEATURES, Pose, VoxelGrid, make_shape, on_voxel_grid, voxel_grid_of
 from solids_drawn import ellipsoid
@@ -149,3 +156,17 @@ def test_the_poses_that_are_averaged_are_the_same_each_time(reach, mirrored):
         assert angle == pytest.approx(1.5 * 0.25 * np.sqrt(8 / np.pi), rel=0.2)
         # Every rotation comes with its opposite: the given pose is their middle.
         np.testing.assert_allclose(turned[0] @ turned[1], np.eye(3), atol=1e-9)
+
+
+def test_the_measures_of_a_bag_are_the_mean_over_its_shapes():
+    def row(*values):
+        solids = tuple(SimpleNamespace(shape=value, measures={"volume": value, "area": -value}) for value in values)
+        return RowShapes(solids, "", ())
+
+    table = pd.DataFrame({"plate": "P", "well": ["A01", "A01", "A02"], "site": ["1", "2", "1"], "group": ""})
+    table = table.assign(label=["a", "a", "b"], row=[2, 3, 4])
+    rows = LabelledShapes(table, (row(1.0, 2.0), row(6.0), row(5.0)), ((1.0, 1.0, 1.0),) * 3)
+    job = make_job(VolumesJob, None, {"bags.by": "well"})
+    bags, _, means = bags_of(rows, Vocabulary(("a", "b"), False, False), job)
+    assert [list(shapes) for shapes in bags.shapes] == [[1.0, 2.0, 6.0], [5.0]]
+    np.testing.assert_allclose(means, [[3.0, -3.0], [5.0, -5.0]])
