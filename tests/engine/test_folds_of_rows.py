@@ -4,10 +4,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bagscope.engine.events import SILENT
-from bagscope.engine.folds import models_of_folds
+from bagscope.engine.failures import Failure
+from bagscope.engine.folds import labelled_alone, models_of_folds
+from bagscope.errors import Problem
 from bagscope.tables.splits import OF_NO_FOLD
 
 
@@ -22,3 +25,11 @@ def test_no_fold_trains_on_the_rows_that_it_scores_and_every_row_is_scored_once(
     assert (sum(fold.unseen.astype(int) for fold in folds) == 1).all()
     assert [fold.folder.name for fold in folds] == ["fold_0", "fold_1", "fold_2"] + ["model"] * bool(reserved)
     assert folds[0].seen.sum() == 8
+
+
+def test_failures_of_labelled_rows_are_counted_among_these():
+    screen = SimpleNamespace(rows=pd.DataFrame({"label": ["", "a", "", "b", "a"]}), take=lambda positions: positions)
+    failures = [Failure(position, "check", Problem("list", "broken", f"row {position}")) for position in (0, 3, 4)]
+    taken, positions, renumbered = labelled_alone(screen, failures)
+    assert taken.tolist() == positions.tolist() == [1, 3, 4]
+    assert [(failure.position, failure.problem.cause) for failure in renumbered] == [(1, "row 3"), (2, "row 4")]
