@@ -11,7 +11,7 @@ import tifffile
 import torch
 
 from bagscope.blocks.panels import panelled
-from bagscope.blocks.predict import BlocksModel, open_blocks
+from bagscope.blocks.predict import BlocksModel, open_model
 from bagscope.blocks.tiles import TILE, TiledImage, predict_tiles
 from bagscope.files.field import FieldFiles
 from bagscope.files.reader import read_header
@@ -69,7 +69,7 @@ def theirs(model: BlocksModel, path: Path) -> np.ndarray:
 
 def main(side: str, folder: Path) -> None:
     """Judge the folder's slide, and write what was found and the seconds it took."""
-    model, work = open_blocks(folder / "model", "cpu"), ours
+    model, work = open_model(folder / "model", torch.device("cpu")), ours
     if side == "monai":
         import monai.inferers  # noqa: F401 - a second of the program, not of its work
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bagscope.blocks.tiles import TILE, places, scaling_of
+from bagscope.blocks.tiles import TILE, TiledImage, places, scaling_of
 
 OWN = SimpleNamespace(scaling=SimpleNamespace(each=True, mean=(), sd=()))
 
@@ -15,7 +15,7 @@ def test_mean_and_sd_from_tiles_are_those_of_the_image():
     height, width = TILE + 40, 2 * TILE + 7
     slope = np.linspace(0, 200, width)  # tiles differ more from one another than pixels within a tile
     pixels = np.stack([rng.normal(slope, 5, (height, width)), rng.normal(50, 1, (height, width))])
-    mean, sd = scaling_of(OWN, lambda y0, y1, x0, x1: pixels[:, y0:y1, x0:x1], height, width)
+    mean, sd = scaling_of(OWN, TiledImage(lambda y0, y1, x0, x1: pixels[:, y0:y1, x0:x1], height, width))
     assert mean == pytest.approx(pixels.mean((1, 2)))
     assert sd == pytest.approx(pixels.std((1, 2)))
 

@@ -276,7 +276,7 @@ PICTURES = {
     34712: lambda: imagecodecs.jpeg2k_encode(LARGE),
     34933: lambda: nasty.png_of(9000, 9000, 8, 0, zlib.compress(bytes(9001 * 9000))),
     50001: lambda: imagecodecs.webp_encode(np.zeros((9000, 9000, 3), np.uint8), lossless=True),
-    50002: lambda: imagecodecs.jpegxl_encode(LARGE),
+    50002: lambda: imagecodecs.jpegxl_encode(LARGE, effort=1),
 }
 
 

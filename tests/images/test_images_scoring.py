@@ -210,8 +210,8 @@ def test_an_elements_centre_is_where_a_spot_moves_it_most(factor):
 def test_a_pooling_by_attention_gives_tiles_the_scores_of_the_whole_and_maps_of_classes_alone():
     own = card().model_copy(update={"pooling": {"name": "attention"}})
     torch.manual_seed(1)
-    attending, pixels = build_network(own).eval(), counts(230, 260)
-    whole, tiled = (score_field(attending, own, reader(pixels), (230, 260), tile, CPU) for tile in (WHOLE, 3))
+    model, pixels = TrainedNetwork(build_network(own).eval(), own, CPU), counts(230, 260)
+    whole, tiled = (score_field(model, FieldPixels.of_array(pixels), tile) for tile in (WHOLE, 3))
     assert len(whole.maps) == len(own.classes)
     assert tiled.log_odds == pytest.approx(whole.log_odds, abs=1e-4)
     assert tiled.head == pytest.approx(whole.head, abs=1e-4)

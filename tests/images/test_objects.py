@@ -61,10 +61,10 @@ def test_parts_are_neither_specks_nor_clumps_nor_cut(net):
 @pytest.mark.parametrize(("y", "x"), [(0, 60), (140, 60), (60, 0), (60, 152)])
 def test_a_part_that_touches_an_edge_of_the_image_is_left_out_whatever_its_length(net, y, x):
     pixels = drawn()
-    before = parts(FieldView(net, CARD, pixels, None, CPU)).centres
+    before = parts(FieldView(TrainedNetwork(net, CARD, CPU), pixels)).centres
     pixels[0, 60:92, 60:74] = 0
     pixels[0, y : y + 20, x : x + 8] = 200
-    assert np.array_equal(parts(FieldView(net, CARD, pixels, None, CPU)).centres, before)
+    assert np.array_equal(parts(FieldView(TrainedNetwork(net, CARD, CPU), pixels)).centres, before)
 
 
 def test_windows_hold_the_thing_and_others_mask_all_else(net):

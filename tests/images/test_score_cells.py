@@ -230,7 +230,11 @@ def test_masks_that_end_the_process_that_decodes_them_cost_their_fields_the_cell
 
 
 def test_a_check_of_pixels_goes_on_after_masks_that_end_the_process_that_decodes_them(dangerous):
-    found = [problem for problem in bs.check(dangerous, pixels=True, io_timeout=LIMIT_S) if problem.column == "mask"]
+    found = [
+        problem
+        for problem in bs.check(dangerous, pixels=True, **{"compute.io_timeout": LIMIT_S})
+        if problem.column == "mask"
+    ]
     assert [(problem.row, problem.severity, problem.code) for problem in found] == [
         (3, "warn", "crashed"), (5, "warn", "timeout")
     ]  # fmt: skip

@@ -81,18 +81,18 @@ def test_kill_9_at_random_moments_costs_steps_never_the_result(seed, toy, whole,
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_stop_ends_with_130_and_can_be_gone_on_with(name, toy, tmp_path):
-    out, longer = tmp_path / "model", {**LONG, "steps": 100, "training.patience": 100}
+    out, longer = tmp_path / "model", {**LONG, "steps": 50, "training.patience": 50}
     program = toys.Program("train", toy, "-o", out, *toys.words(**longer), cwd=tmp_path)
     assert program.wait_for(lambda: list(out.glob("resume/state-*.json")))
     program.kill(getattr(signal, name))
     code, _, said = program.ended()
     assert code == 130
-    (step,) = re.findall(r"interrupted after step (\d+) of 100; Run the same command with --resume", said)
+    (step,) = re.findall(r"interrupted after step (\d+) of 50; Run the same command with --resume", said)
     assert not (out / "model.json").exists()
     listener = toys.Listener()
     toys.quick(toy, out, resume=True, events=listener, **longer)
-    assert f"going on after step {step} of 100" in listener.said
-    assert len(toys.table_of(out / "history.csv")) == 100
+    assert f"going on after step {step} of 50" in listener.said
+    assert len(toys.table_of(out / "history.csv")) == 50
 
 
 @pytest.mark.parametrize("last", ["history.csv", "split.csv", "README.md", "model.safetensors", "model.json"])

@@ -14,9 +14,9 @@ import torch
 from bagscope.api import load
 from bagscope.engine.events import SILENT
 from bagscope.errors import BagscopeError, ImageReadError
+from bagscope.reproduce import digits, run_experiment
 from bagscope.reproduce import digits_measures as measures
 from bagscope.reproduce import digits_protocol as protocol
-from bagscope.reproduce import run_experiment
 from bagscope.reproduce.digits_text import KEYS, PUBLISHED, curve_table, key_table, pooling_table
 from bagscope.synth.digits import CLASSES, Clutter, Glyphs, read_glyphs
 
@@ -178,7 +178,12 @@ def test_a_damaged_file_is_named(tmp_path):
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("digits"), DATA)
+    """A quick run on half of its fields, with a tenth of its crops."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "QUICK_PER_CLASS", 3)
+        patch.setattr(digits, "CROPS_PER_DIGIT", 20)
+        patch.setattr("bagscope.images.pseudo_labels.FIELDS_FOR_MAPS", 4)
+        return run(tmp_path_factory.mktemp("digits"), DATA)
 
 
 @needs_mnist

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bagscope.engine.events import Silent
-from bagscope.reproduce import run_experiment
+from bagscope.reproduce import run_experiment, shapes
 from bagscope.reproduce.shapes_text import key_table
 
 
@@ -23,6 +23,12 @@ class Told(Silent):
 def quick(out, events, data=None):
     asked = {"data": data, "seeds": None, "only": None, "quick": True, "test_data": data}
     return run_experiment("shapes", out=out, device="cpu", threads=1, events=events, **asked)
+
+
+@pytest.fixture(autouse=True)
+def _two_folds(monkeypatch):
+    """As many folds as a cross-validation needs."""
+    monkeypatch.setattr(shapes, "FOLDS", 2)
 
 
 @pytest.mark.slow

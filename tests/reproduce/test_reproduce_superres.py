@@ -2,6 +2,7 @@
 
 import csv
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from bagscope.reproduce import run_experiment
 from bagscope.reproduce import superres_data as data
 from bagscope.reproduce import superres_labels as labels
 from bagscope.reproduce import superres_measures as measures
+from bagscope.reproduce import superres_runs as runs_file
 from bagscope.reproduce.ledger import Ledger
 from bagscope.reproduce.superres_data import BLOCK, Picture
 from bagscope.reproduce.superres_runs import keep
@@ -67,7 +69,8 @@ def test_exact_labels_make_a_table_of_the_very_shares():
     assert known.table.n.max() <= labels.PER_CLASS
 
 
-def test_noise_on_features_weakens_the_table_as_much_as_is_asked():
+def test_noise_on_features_weakens_the_table_as_much_as_is_asked(monkeypatch):
+    monkeypatch.setattr(labels, "_LEVELS", (0.0, 0.5, 1.0, 2.0, 3.0))
     found = [toy(k, f"g{k % 10}") for k in range(60)]
     real, strong = (labels.coarse_labels(found, list(range(30)), regime, 0) for regime in ("real", "strong"))
     assert strong.level > real.level == 0
@@ -104,7 +107,8 @@ def test_a_difference_has_the_sign_and_the_interval_of_the_pictures(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="no dsb2018 in $BAGSCOPE_DATA")
-def test_a_smoke_run_measures_every_method_and_is_not_done_twice(tmp_path):
+def test_a_smoke_run_measures_every_method_and_is_not_done_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs_file, "train", partial(runs_file.train, **{"second.steps": 6}))
     told = Told()
     asked = {"data": DATA.parent, "seeds": None, "only": None, "quick": True, "test_data": None}
     out = run_experiment("superres", out=tmp_path / "out", device="cpu", threads=1, events=told, **asked)
