@@ -7,6 +7,7 @@ import pytest
 from bag_sets import LAW
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy.stats import f as f_distribution
 
 from bagscope.ops.doseresponse import fit_dose_response
 
@@ -138,6 +139,19 @@ def test_scatter_alone_is_seldom_taken_for_a_response():
     fitted = [fit(DOSES, np.random.default_rng(seed).normal(size=len(DOSES))).fitted for seed in range(30)]
     # The test's level is .01: more than 2 of 30 have probability .003.
     assert sum(fitted) <= 2
+
+
+def test_the_weakest_response_that_is_taken_for_one_has_a_p_value_below_1_per_cent():
+    scatter, n = np.random.default_rng(3).normal(0, 0.1, len(DOSES)), len(DOSES)
+    accepted = []
+    for top in np.linspace(0.1, 0.4, 16):
+        y = curve(DOSES, bottom=0.1, top=0.1 + top) + scatter
+        fitted = fit(DOSES, y)
+        if fitted.fitted:
+            left, flat = np.sum((y - fitted.predict(DOSES)) ** 2), np.sum((y - y.mean()) ** 2)
+            accepted.append(f_distribution.sf((flat - left) / 3 / (left / (n - 4)), 3, n - 4))
+    assert 0 < len(accepted) < 16
+    assert max(accepted) < 0.01
 
 
 def test_the_interval_holds_the_true_ec50_about_as_often_as_it_says_and_is_no_wider_than_it_must():

@@ -82,6 +82,20 @@ def test_replicates_that_agree_entirely_have_1_and_noise_has_about_0():
     assert np.isnan(statistics.replicate_agreement(plate(), "probability:a")[0])
 
 
+def test_the_agreement_of_replicates_is_that_of_an_analysis_of_variance():
+    values = np.random.default_rng(2).normal(np.repeat(np.arange(8.0), 12) / 4, 1)
+    wells = plate(treatment=np.repeat([f"t{i}" for i in range(8)], 12), **{"probability:a": values})
+    ratio = stats.f_oneway(*values.reshape(8, 12)).statistic
+    assert statistics.replicate_agreement(wells, "probability:a")[0] == pytest.approx((ratio - 1) / (ratio + 11))
+
+
+@pytest.mark.parametrize(("axis", "at"), [(0, 1), (0, 8), (1, 1), (1, 12)])
+def test_each_side_of_a_plate_is_part_of_its_edge(axis, at):
+    side = np.array(PLATE)[:, axis] == at
+    found = statistics.positions(plate(**{"probability:a": side.astype(float)}), "probability:a")[0]
+    assert found["edge"] == pytest.approx(side.sum() / 36)  # 36 of 8 x 12 wells lie at the edge
+
+
 def test_a_treatment_that_acts_is_a_hit_and_the_others_are_not():
     names = np.repeat([f"t{i}" for i in range(24)], 4)
     wells = plate(treatment=names)
@@ -144,6 +158,15 @@ def test_calibration_rests_on_wells_that_no_training_saw():
     assert statistics.calibration(wells.iloc[:9]) is None
 
 
+def test_unsure_calls_are_neither_right_nor_wrong_in_the_calibration():
+    wells = plate(label="a", call="a", confidence=np.linspace(0.6, 1, 96))
+    wells.loc[::5, "call"] = "b"
+    unsure = wells.iloc[:30].assign(call="unsure", confidence=0.4)
+    one, other = (statistics.calibration(table) for table in (wells, pd.concat([wells, unsure])))
+    assert one.error == other.error
+    assert one.wells.tolist() == other.wells.tolist()
+
+
 def test_treatments_are_judged_by_wells_like_the_training_ones():
     wells = plate()
     images = wells[["plate", "well"]].assign(unlike="")
@@ -161,3 +184,10 @@ def test_risk_falls_when_only_the_surest_are_called():
     assert coverage[-1] == 1
     assert risk[-1] == pytest.approx(0.25)
     assert risk[71] == 0
+
+
+def test_risk_is_the_wrong_share_of_the_wells_that_are_called():
+    wells = plate().iloc[:4].assign(label="a", call=["a", "b", "a", "b"], confidence=[0.9, 0.8, 0.7, 0.6])
+    coverage, risk = statistics.risk_coverage(wells)
+    assert coverage.tolist() == [0.25, 0.5, 0.75, 1]
+    assert risk == pytest.approx([0, 1 / 2, 1 / 3, 1 / 2])

@@ -131,6 +131,15 @@ def test_folds_cut_no_group_and_spread_every_class(k, seed):
     assert total.max() - total.min() <= 1
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_class_is_spread_over_folds_although_some_of_its_groups_have_another_class_too(seed):
+    labels, groups = ["a", "a", "a;b", "b", "b", "b"], [f"g{at}" for at in range(6)]
+    numbers = folds(labels, groups, 2, seed)
+    for name in "ab":
+        counts = np.bincount([number for label, number in zip(labels, numbers, strict=True) if name in label])
+        assert np.ptp(counts) <= 1
+
+
 def test_groups_without_a_label_are_in_no_fold():
     found = folds(["x", "x", "y", "y", "", ""], ["a", "b", "c", "d", "a", "e"], 2, 0)
     assert found[5] == -1

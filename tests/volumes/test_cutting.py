@@ -48,6 +48,25 @@ def test_the_unfit_are_left_out_and_counted():
         assert notes == said
 
 
+@pytest.mark.parametrize(("limit", "note"), [("least_um3", "1 too small"), ("most_um3", "1 too large")])
+def test_limits_of_a_volume_are_cubic_micrometres_whatever_the_voxels(limit, note):
+    labels = np.zeros((14, 14, 14), np.uint8)
+    labels[2:6, 2:6, 2:6], labels[8:13, 8:13, 8:13] = 1, 2  # 64 and 125 voxels
+    for edge in (0.5, 2.0):
+        section = VolumesSection(content="labels", **{limit: 100 * edge**3})
+        solids, notes = solids_of(labels, (edge,) * 3, section)
+        assert [solid.cut.number for solid in solids] == [2 if limit == "least_um3" else 1]
+        assert notes == [note]
+
+
+def test_voxels_that_meet_at_a_corner_are_one_part():
+    mask = np.zeros((14, 14, 14), np.uint8)
+    mask[2:7, 2:7, 2:7] = mask[7:12, 7:12, 7:12] = 1
+    (solid,), notes = solids_of(mask, SPACING, VolumesSection(keep="largest"))
+    assert notes == []
+    assert solid.volume == 250
+
+
 def test_touching_nuclei_of_grey_values_are_parted_by_their_depth():
     rng = np.random.default_rng(0)
     truth = np.zeros((24, 40, 60), int)

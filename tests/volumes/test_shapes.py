@@ -118,6 +118,13 @@ def test_the_batch_of_a_step_depends_on_the_step_alone_and_is_balanced():
     assert one.target.sum(0).tolist() == [2, 2]
 
 
+def test_no_bag_comes_twice_in_a_step_while_its_class_has_others():
+    bags = Bags([[ball(3)] for _ in range(6)], np.eye(2)[[0, 0, 0, 1, 1, 1]], np.arange(6))
+    feed = ShapeFeed(bags, VoxelGrid(1.5, 2, 4), TURNS, 6, 16, seed=3)
+    for step in range(5):
+        assert sorted(feed.step(step, torch.device("cpu")).rows.tolist()) == list(range(6))
+
+
 def test_a_bag_gives_no_more_shapes_than_are_looked_at():
     bags = Bags([[ball(4)] * 7, [ball(5)] * 2], np.eye(2), np.arange(2))
     batch = ShapeFeed(bags, VoxelGrid(1.5, 2, 4), TURNS, 2, 3, seed=0).step(0, torch.device("cpu"))
