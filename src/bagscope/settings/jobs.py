@@ -234,6 +234,7 @@ def make_job(kind: type[ReadJob], config: Path | None = None, choices: Mapping[s
         job = kind.model_validate(tree)
     except ValidationError as error:
         raise _refused(error, tree) from None
+    _refuse_without_effect(job)
     return job
 
 
