@@ -87,7 +87,7 @@ TRAINING = {
     "training.crop": Change(67),
     "self_training.cells": Change("parts", SELF_TRAIN, given=SURE),
     "self_training.within_label": Change(True, SELF_TRAIN, given=SURE),
-    "self_training.rounds": Change(2, SELF_TRAIN, given=SURE),
+    "self_training.rounds": Change(2, SELF_TRAIN, given=SURE | {"self_training.rate": 1e-6}),
     "self_training.fields": Change(3, SELF_TRAIN, given=SURE),
     "self_training.steps": Change(3, SELF_TRAIN, given=SURE),
     "self_training.windows": Change(6, SELF_TRAIN, given=SURE),

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import odd_screens
@@ -11,8 +10,9 @@ import torch
 import bagscope
 from bagscope.engine import loop, states
 from bagscope.engine.card_file import load_card
-from bagscope.engine.tasks import stages_of
+from bagscope.engine.tasks import check_of, stages_of
 from bagscope.errors import BagscopeError
+from bagscope.images.task import ImagesTask
 from bagscope.settings.jobs import READ_JOBS, make_job
 from bagscope.volumes.rows import shapes_of_row
 from toys import Listener
@@ -38,6 +38,25 @@ class Change:
     given: dict = field(default_factory=dict)
 
 
+class _Lent:
+    """A decoding worker that goes on when somebody has done with it: each takes a while to start."""
+
+    def __init__(self, worker):
+        self._worker = worker
+
+    def __getattr__(self, name):
+        return getattr(self._worker, name)
+
+    def __enter__(self):
+        return self._worker
+
+    def __exit__(self, *error):
+        pass
+
+    def close(self):
+        pass
+
+
 class Laboratory:
     """Runs stages of a task on tiny screens and returns what came of it; equal runs are done once.
 
@@ -48,8 +67,8 @@ class Laboratory:
         self.task, self.base, self._model, self.folder = task, base, model, folder
         self._outcomes, self._screens, self._runs, self._saved = {}, {}, 0, []
         self._monkeypatch = monkeypatch
-        for stage in ("stages", "scoring"):
-            monkeypatch.setattr(f"bagscope.engine.{stage}.DecodingWorker", lambda limit: nullcontext(worker))
+        for module in ("engine.stages", "engine.scoring", "engine.check", "blocks.check", "volumes.rows"):
+            monkeypatch.setattr(f"bagscope.{module}.DecodingWorker", lambda limit: _Lent(worker))
         monkeypatch.setattr("os.fsync", lambda handle: None)
         monkeypatch.setattr("bagscope.images.pseudo_labels.FIELDS_FOR_MAPS", 1)
         # Shapes depend on the volume and its section alone: measured once.
@@ -111,8 +130,7 @@ class Laboratory:
     def _model_check(self, screen, choices, pixels=False):
         card = load_card(self.model().folder)
         job = make_job(READ_JOBS[self.task], None, choices)
-        stages = stages_of(self.task)
-        return _reported(stages.check(screen, stages.prepare(job, card), card, pixels))
+        return _reported(check_of(self.task).check(screen, stages_of(self.task).prepare(job, card), card, pixels))
 
     def _model_pixels(self, screen, choices):
         return self._model_check(screen, choices, pixels=True)
@@ -126,7 +144,11 @@ class Laboratory:
     def _self_train(self, screen, choices):
         """Train the second time from a network that tells cells apart, which a few steps would not give."""
 
+        fit = loop.fit
+
         def drawn(task, *arguments):
+            if not isinstance(task, ImagesTask):
+                return fit(task, *arguments)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 network = task.network()
@@ -139,7 +161,7 @@ class Laboratory:
         with self._monkeypatch.context() as patch:
             patch.setattr(loop, "fit", drawn)
             outcome = self._train(screen, choices)
-        return outcome | {"rounds": sum(text.startswith("learning once more") for text in self._heard.said)}
+        return outcome | {"rounds": sum(text.startswith("self-training on") for text in self._heard.said)}
 
     def _train_and_score(self, screen, choices):
         return self._score(screen, {}, self._trained(screen, self._new(), choices))

@@ -1,18 +1,18 @@
 """Tiny screens on which each setting of reading has something to act on."""
 
 import csv
-import importlib
 import sys
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
+import solids_drawn
+import tissue
 import toys
 
-# What the tests of files and of the tasks draw with.
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("blocks", "files", "volumes")]
-nasty, solids_drawn, tissue = map(importlib.import_module, ("nasty", "solids_drawn", "tissue"))
+sys.path.append(str(Path(__file__).parents[1] / "files"))
+nasty = __import__("nasty")
 
 EDGE = 72
 

@@ -128,7 +128,7 @@ def test_the_size_of_a_tile_arrives_where_images_are_scored(laboratories, monkey
     def work():
         model.score(screen, laboratory.folder / "never_tiled", **{"compute.tile": 32})
 
-    assert reached(work, "bagscope.images.inference.score_field", lambda *given: given[4], monkeypatch) == 32
+    assert reached(work, "bagscope.images.inference.score_field", lambda *given: given[2], monkeypatch) == 32
 
 
 @pytest.mark.parametrize(
