@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bagscope.settings.jobs import JOBS, SHORT
+from bagscope.settings.jobs import JOBS, READ_JOBS, SHORT, ReadJob
 
 PAGE = Path(__file__).with_name("settings.md")
 HEAD = """\
@@ -52,13 +52,23 @@ def page() -> str:
             name: schema["$defs"].get(entry.get("$ref", "").rpartition("/")[2])
             for name, entry in schema["properties"].items()
         }
-        parts.append(TASKS[task])
+        parts += [TASKS[task], _refused(kind, "training"), _refused(READ_JOBS[task], "scoring")]
         for name, section in sections.items():
             key = f"{name} {section}"
             if section and key not in told:  # what tasks share is told once
                 told.add(key)
                 parts.append(_section(name, section))
     return "\n".join(parts)
+
+
+def _refused(kind: type[ReadJob], stage: str) -> str:
+    """Return what a stage refuses because it would change nothing: whole sections, then single settings."""
+    names = list(kind.without_effect)
+    for name, field in kind.model_fields.items():
+        section = {f"{name}.{key}" for key in getattr(type(field.default), "model_fields", {})}
+        if section and section <= set(names):
+            names = [f"{name}.*", *(entry for entry in names if entry not in section)]
+    return f"Of no effect and refused in {stage}: {', '.join(f'`{entry}`' for entry in names)}.\n"
 
 
 def _section(name: str, section: dict[str, Any]) -> str:
