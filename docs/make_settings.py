@@ -30,8 +30,8 @@ name = "noisy_and"
 a = 7.5
 ```
 
-`seed` (a whole number from 0, default 0) decides everything that chance decides: with one seed a CPU gives
-one result. The short names are {short}.
+`seed` (a whole number from 0, default 0) decides everything that chance decides: with one seed and
+one number of threads a CPU gives one result. The short names are {short}.
 """
 
 TASKS = {

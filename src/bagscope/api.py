@@ -89,7 +89,7 @@ def train(
 ) -> AnyModel:
     """Train on the labelled rows of a screen, and write a model folder.
 
-    Equal rows, settings and seed give equal weights on a CPU, also when training was interrupted and resumed.
+    Equal rows, settings, seed and number of threads give equal weights on a CPU, also when training was resumed.
 
     Parameters
     ----------

@@ -104,7 +104,7 @@ SCORING = {
     **_READING,
     "table.max_missing": Change(0.5),
     "table.force": Change(True, SCORE, "coarse_pixels"),
-    "images.channels": Change(("gfp",)),
+    "images.channels": Change(("gfp",), CHECK),
     "images.pad": Change("reflect", SCORE, "small"),
     "images.pixel_um": Change(3, CHECK),
     "images.rescale": Change(True, SCORE, "coarse_pixels", {"table.force": True}),

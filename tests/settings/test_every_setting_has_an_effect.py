@@ -176,7 +176,7 @@ def test_maps_of_blocks_are_written_whether_asked_for_or_not(laboratories):
         (READ_JOBS["blocks"], "blocks.method", "llp", "blocks in scoring"),
         (BlockSampleJob, "maps.tile", 64, "blocks in sampling"),
         (JOBS["images"], "images.rescale", True, "images in training"),
-        (READ_JOBS["images"], "images.channels", "dna", "images in scoring"),
+        (READ_JOBS["images"], "table.max_missing", 0.5, "images in scoring"),
         (JOBS["volumes"], "table.force", True, "volumes in training"),
         (READ_JOBS["volumes"], "turns.shear", 0.1, "volumes in scoring"),
     ],

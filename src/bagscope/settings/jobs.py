@@ -50,8 +50,8 @@ class ReadJob(Section):
     without_effect : settings that change nothing here (one value alone: "name=value"); choosing one is refused.
     """
 
-    # A model scores in fp32, and reads the channels that it was trained on.
-    without_effect: ClassVar[tuple[str, ...]] = ("table.max_missing", "images.channels", "compute.precision=bf16")
+    # A model scores in fp32 whatever it was trained in.
+    without_effect: ClassVar[tuple[str, ...]] = ("table.max_missing", "compute.precision=bf16")
 
     table: TableSection = TableSection()
     images: ImagesSection = ImagesSection()
